@@ -1,0 +1,8 @@
+"""KDMCSE sentence embeddings with a vision-language teacher, for Hugging Face."""
+
+from . import losses
+from .configuration_kdmcse import KDMCSEConfig
+from .modeling_kdmcse import KDMCSEModel, KDMCSEOutput
+
+__version__ = "0.1.0"
+__all__ = ["KDMCSEConfig", "KDMCSEModel", "KDMCSEOutput", "losses"]

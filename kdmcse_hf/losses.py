@@ -41,8 +41,9 @@ def cosine_similarity(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor
     """
     if rows.shape[-1] != columns.shape[-1]:
         raise ValueError(
-            f"vectors of width {rows.shape[-1]} and {columns.shape[-1]} have no cosine: comparing captions with pictures "
-            "needs teacher features of one shared space; preset 'released' without threshold compares each with its kind"
+            f"vectors of width {rows.shape[-1]} and {columns.shape[-1]} have no cosine: comparing captions with "
+            "pictures needs teacher features of one shared space; the released reading without a threshold compares "
+            "each with its own kind"
         )
     return _dot(_normalize(rows), _normalize(columns))
 
@@ -266,7 +267,7 @@ class KDMCSELoss(ContrastiveLoss):
         return {name: (alpha, alpha >= limit) for name, alpha in alphas.items()}
 
     def _released_labels(self, image: torch.Tensor, text: torch.Tensor) -> dict[str, tuple]:
-        """The same, as the released code's collator makes them (`vv_scores`, `cc_scores`, `cv_slabels`, `vc_slabels`)."""
+        """The same as the released collator makes them (`vv_scores`, `cc_scores`, `cv_slabels`, `vc_slabels`)."""
         images, texts = self.candidates(image), self.candidates(text)
         image_filter = text_filter = None
         if self.threshold is not None:
