@@ -3,6 +3,8 @@
 from . import losses
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel, KDMCSEOutput
+from .trainer import KDMCSETrainer
+from .training_args import KDMCSETrainingArguments
 
 __version__ = "0.1.0"
-__all__ = ["KDMCSEConfig", "KDMCSEModel", "KDMCSEOutput", "losses"]
+__all__ = ["KDMCSEConfig", "KDMCSEModel", "KDMCSEOutput", "KDMCSETrainer", "KDMCSETrainingArguments", "losses"]

@@ -76,6 +76,8 @@ class KDMCSEConfig(PreTrainedConfig):
             self.threshold = preset["threshold"]
         if isinstance(self.encoder, dict):
             self.encoder = AutoConfig.for_model(**self.encoder)
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):  # Trainer holds them against the tokenizer's
+            setattr(self, name, getattr(self.encoder, name, None))
         super().__post_init__(**kwargs)
 
     def validate_values(self):

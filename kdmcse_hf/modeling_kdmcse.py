@@ -146,16 +146,19 @@ class KDMCSEModel(PreTrainedModel):
         return self.grounded_loss(s1, s2, image, text, image_embeds, text_embeds, image_ids)
 
     @classmethod
-    def from_encoder(cls, encoder: str | PreTrainedModel, dtype=torch.float32, **config_overrides) -> "KDMCSEModel":
+    def from_encoder(
+        cls, encoder: str | PreTrainedModel, *, dtype=torch.float32, revision: str = "main", **config_overrides
+    ) -> "KDMCSEModel":
         """Start training from a plain encoder, with fresh heads.
 
         Args:
             encoder: Hub id or directory of any `AutoModel` text encoder, or one in memory.
             dtype: of the weights; float32 whatever the file holds, as training wants it.
+            revision: branch, tag or commit on the Hub.
             config_overrides: fields of [`KDMCSEConfig`], such as `pooling`, `objective`, `image_dim`, `text_dim`.
         """
         if isinstance(encoder, str):
-            encoder = AutoModel.from_pretrained(encoder, dtype=dtype)
+            encoder = AutoModel.from_pretrained(encoder, dtype=dtype, revision=revision)
         return cls(KDMCSEConfig(encoder=encoder.config, **config_overrides), encoder)
 
     @classmethod

@@ -1,0 +1,134 @@
+"""Arguments of recipes/train.py: a YAML file, overridden by flags."""
+
+import argparse
+import difflib
+import json
+from dataclasses import dataclass, field
+
+import yaml
+from transformers import HfArgumentParser
+
+from kdmcse_hf import KDMCSETrainingArguments
+
+
+def optional_number(value: str) -> float | str | None:
+    """A number, `null` for off, or `preset` for what the preset says."""
+    if value.lower() in ("null", "none"):
+        return None
+    return value if value == "preset" else float(value)
+
+
+@dataclass
+class ModelArguments:
+    """Encoder and objective; the fields of `KDMCSEConfig`, which documents them."""
+
+    model_name_or_path: str = field(
+        metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
+    )
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."})
+    pooling: str = field(
+        default="cls", metadata={"help": "Sentence embedding: cls or mean.", "choices": ["cls", "mean"]}
+    )
+    objective: str = field(
+        default="kdmcse",
+        metadata={
+            "help": "Eq. 1, 10, 3 or 14 of the paper.",
+            "choices": ["simcse", "arccse", "mcse", "kdmcse"],
+        },
+    )
+    preset: str = field(
+        default="paper", metadata={"help": "Reading of KDMCSE: paper or released.", "choices": ["paper", "released"]}
+    )
+    simcse_temperature: float = field(default=0.05, metadata={"help": "tau of Eq. 1 and 10."})
+    grounding_temperature: float = field(default=0.05, metadata={"help": "tau' of Eq. 3 and 13."})
+    margin: float | None = field(
+        default=None, metadata={"help": "m_c in radians; from the preset: paper 0.125, released 0.15."}
+    )
+    threshold: optional_number = field(
+        default="preset",
+        metadata={"help": "Teacher similarity of false negatives, null = off; preset: paper 0.85, released null."},
+    )
+    simcse_margin: float | None = field(
+        default=None, metadata={"help": "Margin of the SimCSE term in radians; preset: paper 0, released 0.15."}
+    )
+    grounding_weight: float = field(default=0.01, metadata={"help": "Weight of the grounded loss beside SimCSE."})
+    projection_dim: int = field(default=256, metadata={"help": "Width of the space shared with the teacher."})
+    gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
+
+
+@dataclass
+class DataArguments:
+    """Where the sentences come from."""
+
+    text_dataset: str | None = field(
+        default=None,
+        metadata={"help": "Hub id, or a .txt (a sentence a line), .json(l), .csv, .tsv, .parquet file or directory."},
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Its column of sentences; text, or the only column of strings."}
+    )
+    multimodal_dataset: str | None = field(
+        default=None,
+        metadata={"help": "Captions with teacher features: Hub id, datasets directory or parquet file."},
+    )
+    max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
+    stsb_path: str | None = field(
+        default=None,
+        metadata={"help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub."},
+    )
+
+
+def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
+    """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong."""
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, KDMCSETrainingArguments),
+        prog="train.py",
+        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    try:
+        flags = argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
+        *parsed, unknown = parser.parse_args_into_dataclasses(
+            flags, look_for_args_file=False, return_remaining_strings=True
+        )
+        if unknown:
+            raise ValueError(f"unknown argument {unknown[0]}; {_nearest(unknown[0].lstrip('-'), parser)}")
+        return tuple(parsed)
+    except (ValueError, OSError, ImportError) as error:
+        parser.exit(2, f"train.py: {error}\n")
+
+
+def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:
+    """The file's keys as flags, so that types and choices are checked the same way. null means the default."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            values = yaml.safe_load(file) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
+    flags = []
+    for key, value in values.items():
+        if key not in _keys(parser):
+            raise ValueError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
+        if value is not None or key == "threshold":
+            flags += [f"--{key}", *_words(value)]
+    return flags
+
+
+def _words(value) -> list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    if value is None:
+        return ["null"]
+    return [json.dumps(value) if isinstance(value, dict) else str(value)]
+
+
+def _keys(parser: HfArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.dest != "help"]
+
+
+def _nearest(key: str, parser: HfArgumentParser) -> str:
+    nearest = difflib.get_close_matches(key, _keys(parser), n=1, cutoff=0.0)[0]
+    return f"did you mean {nearest}? train.py --help lists all keys"

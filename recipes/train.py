@@ -1,0 +1,100 @@
+"""Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.
+
+    accelerate launch recipes/train.py CONFIG.yaml [--key value ...]
+    python recipes/train.py                     the embedded demo
+
+`--help` lists all keys; recipes/configs/ holds the paper's settings.
+"""
+
+import pathlib
+import sys
+
+from arguments import DataArguments, ModelArguments, parse
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoTokenizer, set_seed
+
+from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
+from kdmcse_hf.captions import load_captions
+from kdmcse_hf.checkpoints import newest_whole_checkpoint
+from kdmcse_hf.data import load_text
+from kdmcse_hf.evaluation.sts import load_stsb
+
+CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
+
+
+def build_model(arguments: ModelArguments, captions) -> KDMCSEModel:
+    """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
+    values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
+    if arguments.objective in ("mcse", "kdmcse") and captions is not None:
+        values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
+    source = {"revision": arguments.model_revision}
+    config = AutoConfig.from_pretrained(arguments.model_name_or_path, **source)
+    if hasattr(config, "kdmcse"):
+        return KDMCSEModel.from_pretrained(
+            arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
+        )
+    return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
+
+
+def build_trainer(
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments
+) -> KDMCSETrainer:
+    """Everything that can be refused is refused here, before training starts."""
+    set_seed(training.seed)
+    text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
+    captions = load_captions(data.multimodal_dataset, model_arguments.objective) if data.multimodal_dataset else None
+    pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
+    tokenizer = AutoTokenizer.from_pretrained(
+        model_arguments.model_name_or_path, revision=model_arguments.model_revision
+    )
+    return KDMCSETrainer(
+        model=build_model(model_arguments, captions),
+        args=training,
+        text_dataset=text,
+        multimodal_dataset=captions,
+        eval_dataset=pairs,
+        processing_class=tokenizer,
+        max_length=data.max_length,
+        card_template=str(CARD_TEMPLATE),
+    )
+
+
+def run(trainer: KDMCSETrainer) -> dict[str, float]:
+    """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
+    args = trainer.args
+    checkpoint = newest_whole_checkpoint(args.output_dir) if args.auto_resume else args.resume_from_checkpoint
+    metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if trainer.eval_dataset is not None:
+        metrics |= trainer.evaluate()
+    trainer.save_model()
+    trainer.save_state()
+    trainer.save_metrics("all", metrics, combined=False)
+    trainer.create_model_card()
+    if args.push_to_hub:
+        trainer.push_to_hub()
+    return metrics
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 unusable arguments or input; anything else raises."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        from demo.run import run as run_demo
+
+        return run_demo("demo_output")
+    model_arguments, data, training = parse(argv)
+    try:
+        trainer = build_trainer(model_arguments, data, training)
+    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    metrics = run(trainer)
+    if trainer.is_world_process_zero():
+        score = metrics.get("eval_stsb_spearman")
+        print(f"STS-B dev Spearman {score:.2f}" if score is not None else "not evaluated (eval_strategy: no)")
+        print(f"model: {training.output_dir}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
