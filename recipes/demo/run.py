@@ -20,7 +20,7 @@ EXAMPLES = (
 TRAINING_FLAGS = {
     "num_train_epochs": 2,
     "per_device_train_batch_size": 64,
-    "learning_rate": 3e-3,
+    "learning_rate": 4e-3,
     "warmup_steps": 0.1,
     "eval_strategy": "steps",
     "eval_steps": 50,
@@ -31,7 +31,7 @@ TRAINING_FLAGS = {
     "report_to": "none",
     "seed": 42,
 }
-GROUNDING_FLAGS = {"grounding_weight": 1.0, "multimodal_period": 2}
+GROUNDING_FLAGS = {"grounding_weight": 3.0, "multimodal_period": 2}
 
 
 def run(output_dir: str | Path) -> int:
