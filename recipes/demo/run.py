@@ -18,16 +18,17 @@ EXAMPLES = (
 )
 # Values for this world, not the paper's: its encoder starts from a few seconds of pretraining.
 TRAINING_FLAGS = {
-    "num_train_epochs": 2,
+    "max_steps": 500,  # for both objectives alike
+    "dataloader_pin_memory": False,
     "per_device_train_batch_size": 64,
     "learning_rate": 4e-3,
     "warmup_steps": 0.1,
     "eval_strategy": "steps",
-    "eval_steps": 50,
+    "eval_steps": 100,
     "save_strategy": "steps",
-    "save_steps": 50,
+    "save_steps": 100,
     "save_total_limit": 1,
-    "logging_steps": 25,
+    "logging_steps": 100,
     "report_to": "none",
     "seed": 42,
 }
