@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import datasets
 
@@ -15,8 +15,8 @@ from .tar_source import TarSource, tar_files
 
 CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "raw", "alt_text")
 FORMS = (
-    "a directory with metadata.jsonl or metadata.csv; with --image_dir, a Karpathy split file, COCO's captions_*.json, "
-    "a Flickr .token file or a Flickr30k Entities directory (with Sentences/); .tar files or a directory of them; "
+    "a directory with metadata.jsonl or metadata.csv; with --image_dir, a Karpathy split file, COCO captions, "
+    "a Flickr .token file or a Flickr30k Entities directory (with Sentences/); .tar files or a folder of them; "
     "a Hub id, a parquet file or a datasets directory with an image column and a caption column"
 )
 
@@ -75,18 +75,16 @@ class DatasetSource:
         self.table = table.cast_column(image_column, datasets.Image(decode=False))
         self.image_column = image_column
         self.caption_column = caption_column
-        rows: dict = {}
-        for row, key in enumerate(table[id_column] if id_column else range(len(table))):
-            rows.setdefault(key, []).append(row)
-        self.rows = list(rows.items())
+        self.groups = _group_rows(table[id_column]) if id_column else None
         self.images_per_part = images_per_part
-        self.num_images = len(self.rows)
+        self.num_images = len(self.groups) if id_column else len(table)
         self.num_parts = -(-self.num_images // images_per_part)
 
     def part(self, number: int) -> Iterator[Picture]:
         """The pictures of a part, by ascending `image_id`."""
         first = number * self.images_per_part
-        for image_id, (key, rows) in enumerate(self.rows[first : first + self.images_per_part], start=first):
+        for image_id in range(first, first + self.part_size(number)):
+            key, rows = self.groups[image_id] if self.groups else (image_id, [image_id])
             captions = self.table.select_columns([self.caption_column])[rows][self.caption_column]
             image = self.table[rows[0]][self.image_column] or {"path": None, "bytes": None}
             path = pathlib.Path(image["path"]) if image["path"] else None
@@ -151,9 +149,7 @@ def open_source(
         caption_column = _find_column(dataset, table.column_names, caption_column)
         for column in filter(None, (image_column, id_column)):
             if column not in table.column_names:
-                raise ValueError(
-                    f"--dataset {dataset} has no column {column!r}, it has {', '.join(table.column_names)}"
-                )
+                raise ValueError(f"--dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
         return DatasetSource(table, image_column, caption_column, id_column, images_per_part)
     if not entries:
         raise ValueError(
@@ -272,6 +268,13 @@ def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
         raise ValueError(
             f"--dataset {dataset} cannot be read ({error}); it can be {' '.join(FORMS.split())}"
         ) from error
+
+
+def _group_rows(keys: Iterable) -> list[tuple[object, list[int]]]:
+    rows: dict = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return list(rows.items())
 
 
 def _find_column(where: object, columns: list[str], wanted: str | None) -> str:

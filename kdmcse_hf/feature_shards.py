@@ -63,8 +63,7 @@ class FeatureWriter:
 
     def __init__(self, directory: str | os.PathLike, settings: dict) -> None:
         self.directory = pathlib.Path(directory)
-        self.settings = {"format": FORMAT, **settings}
-        self._check_settings()
+        self.settings = self._check_settings({"format": FORMAT, **settings})
         (self.directory / "images").mkdir(parents=True, exist_ok=True)
         (self.directory / "shards").mkdir(exist_ok=True)
         self._written: set[int] = set()
@@ -148,7 +147,8 @@ class FeatureWriter:
             "shards": [{"captions": record["captions"], "images": record["images"]} for record in records],
         }
 
-    def _check_settings(self) -> None:
+    def _check_settings(self, settings: dict) -> dict:
+        """The settings that the directory was begun with, which must be these."""
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
             raise ValueError(f"--output_dir {self.directory} is a file: give a directory")
@@ -159,15 +159,17 @@ class FeatureWriter:
                 raise ValueError(
                     f"--output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
-            _write_text(path, json.dumps(self.settings, ensure_ascii=False, indent=1))
-            return
-        found, wanted = _compared(json.loads(path.read_text(encoding="utf-8"))), _compared(self.settings)
+            _write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
+            return settings
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        found, wanted = _compared(begun), _compared(settings)
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
                 raise ValueError(
                     f"--output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )
+        return begun
 
     def _record_path(self, shard: int) -> pathlib.Path:
         return self.directory / "shards" / f"{shard:05d}.json"
