@@ -118,16 +118,17 @@ def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
 
 
 def _load_pictures(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
-    kept, images, problems = [], [], list(batch.problems)
+    kept, prepared, problems = [], [], list(batch.problems)
     for picture in batch.pictures:
         try:
-            images.append(open_picture(picture.content))
+            # One by one, so that no more than one picture a thread is in memory at its full size.
+            prepared.append(teacher.prepare_images([open_picture(picture.content)]))
             kept.append(picture)
         except FileNotFoundError as error:
             _report(problems, settings, picture, "missing picture", str(error))
         except ValueError as error:
             _report(problems, settings, picture, "broken picture", str(error))
-    inputs = teacher.prepare_images(images) if images else None
+    inputs = {name: torch.cat([one[name] for one in prepared]) for name in prepared[0]} if prepared else None
     return replace(batch, pictures=kept, problems=problems, inputs=inputs)
 
 
@@ -194,7 +195,7 @@ def _prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
+            if len(pending) > workers + 1:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
