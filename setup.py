@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).parent
 EXTRAS = {
     "images": ["pillow>=10"],
     "sentence-transformers": ["sentence-transformers>=5"],
+    "hdf5": ["h5py>=3.10"],
     "plots": ["matplotlib>=3.8"],
     "transfer": ["scikit-learn>=1.4"],
     "tensorboard": ["tensorboard>=2.15"],

@@ -1,0 +1,73 @@
+"""Features that others computed, into the feature directory that training reads.
+
+    python recipes/import_features.py --json flickr30k_ViT_L14.json --output_dir OUT
+    python recipes/import_features.py --hdf5 flickr_resnet.hdf5 --captions flickr_random_captions.txt --output_dir OUT
+
+The first is the released KDMCSE code's file, the second MCSE's ResNet features (of images alone: objective `mcse`).
+A run that was stopped goes on when the same command is given again. See docs/teacher.md.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from tqdm.auto import tqdm
+
+from kdmcse_hf.feature_import import import_images, read_mcse_hdf5, read_released_json
+from kdmcse_hf.feature_shards import FeatureWriter, sha256
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; argparse leaves with status 2 on unusable arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--json", type=pathlib.Path, help="the released code's JSON of features")
+    source.add_argument("--hdf5", type=pathlib.Path, help="MCSE's HDF5 file with the dataset `features`")
+    parser.add_argument("--captions", type=pathlib.Path, help="with --hdf5: its captions, a line each")
+    parser.add_argument("--output_dir", required=True, type=pathlib.Path, help="feature directory to write")
+    parser.add_argument(
+        "--teacher", default="unknown", help="name of the model that made the features, for the manifest"
+    )
+    parser.add_argument("--images_per_shard", type=int, default=4096, help="pictures a shard (%(default)s)")
+    arguments = parser.parse_args(argv)
+    if (arguments.hdf5 is None) != (arguments.captions is None):
+        parser.error("--captions goes with --hdf5, and --hdf5 needs it")
+    if arguments.images_per_shard < 1:
+        parser.error(f"--images_per_shard {arguments.images_per_shard}: at least 1")
+    return arguments
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Import, complete the directory and say what is there."""
+    files = [file for file in (arguments.json, arguments.hdf5, arguments.captions) if file]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"{missing[0]}: no such file")
+    settings = {
+        "teacher": {"name": arguments.teacher},
+        "source": {file.name: sha256(file) for file in files},
+        "options": {"images_per_shard": arguments.images_per_shard},
+    }
+    writer = FeatureWriter(arguments.output_dir, settings)
+    images = (
+        read_released_json(arguments.json) if arguments.json else read_mcse_hdf5(arguments.hdf5, arguments.captions)
+    )
+    num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
+    manifest = writer.finish(num_shards)
+    print(f"{manifest['captions']:,} captions of {manifest['images']:,} pictures in {arguments.output_dir}")
+    for problem, count in manifest["problems"].items():
+        print(f"skipped: {count:,} x {problem}, listed in {arguments.output_dir / 'problems.jsonl'}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; return 0, or 2 on unusable input."""
+    arguments = parse_arguments(argv)
+    try:
+        run(arguments)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        print(f"import_features: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
