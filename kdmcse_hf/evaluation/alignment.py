@@ -1,0 +1,73 @@
+"""Alignment and uniformity of sentence embeddings: the paper's equations, and what MCSE's SentEval computes."""
+
+import numpy as np
+import torch
+
+Embeddings = np.ndarray | torch.Tensor
+_BLOCK = 2048
+
+
+def alignment(first: Embeddings, second: Embeddings) -> float:
+    """Eq. 15: mean squared distance of the normalised embeddings of positive pairs.
+
+    Args:
+        first, second: (n, d), row by row the two sentences of a positive pair.
+
+    Raises:
+        ValueError: no pair is given, or the shapes differ.
+    """
+    first, second = _normalised(first), _normalised(second)
+    if first.shape != second.shape or len(first) == 0:
+        raise ValueError(f"alignment needs pairs of embeddings, found shapes {first.shape} and {second.shape}")
+    return float(((first - second) ** 2).sum(axis=1).mean())
+
+
+def uniformity(embeddings: Embeddings) -> float:
+    """Eq. 16: log of the mean of exp(-2 ||x - y||^2) over all pairs of different rows of `embeddings` (n, d).
+
+    Rows are normalised here. Memory is one block of the similarity matrix, not (n, n, d).
+
+    Raises:
+        ValueError: fewer than two embeddings.
+    """
+    embeddings = _normalised(embeddings)
+    n = len(embeddings)
+    if n < 2:
+        raise ValueError(f"uniformity needs at least 2 embeddings, found {n}")
+    total = 0.0
+    for start in range(0, n, _BLOCK):
+        block = embeddings[start : start + _BLOCK]
+        # ||x - y||^2 = 2 - 2 x.y on the unit sphere; every pair once, from the columns right of the diagonal.
+        potentials = np.exp(4 * (block @ embeddings[start:].T) - 4)  # (block, n - start)
+        total += np.triu(potentials, k=1).sum()
+    return float(np.log(total / (n * (n - 1) / 2)))
+
+
+def mcse_alignment_uniformity(
+    first: Embeddings, second: Embeddings, scores: np.ndarray, batch_size: int = 128
+) -> tuple[float, float]:
+    """Alignment and uniformity as MCSE's fork of SentEval reports them, kept apart from Eq. 15 and 16.
+
+    Both are computed batch by batch over the pairs in their file's order and averaged over the batches: alignment
+    over the pairs scored 4 or more (0 for a batch without one), uniformity over the batch's 2 * `batch_size`
+    sentences, repeated sentences included.
+
+    Args:
+        first, second: (n, d), row by row the two sentences of a pair.
+        scores: (n,), gold scores between 0 and 5.
+    """
+    alignments, uniformities = [], []
+    for start in range(0, len(scores), batch_size):
+        part = slice(start, start + batch_size)
+        positive = np.asarray(scores[part]) >= 4
+        alignments.append(alignment(first[part][positive], second[part][positive]) if positive.any() else 0.0)
+        uniformities.append(uniformity(np.concatenate([_normalised(first[part]), _normalised(second[part])])))
+    return float(np.mean(alignments)), float(np.mean(uniformities))
+
+
+def _normalised(embeddings: Embeddings) -> np.ndarray:
+    if isinstance(embeddings, torch.Tensor):
+        embeddings = embeddings.detach().float().cpu().numpy()
+    embeddings = np.asarray(embeddings, dtype=np.float64)
+    norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return embeddings / np.where(norms == 0, 1, norms)
