@@ -14,8 +14,9 @@ NEUTRAL_MODULES = ("Transformer", "Pooling", "Normalize")
 def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, str]:
     """The pooling of a repository, and the folder of its encoder inside it.
 
-    `pooling` if it is given; else the `kdmcse` dict of `config.json`; else the pooling module of sentence-transformers,
-    in the format of any version; else `cls`, what SimCSE and its successors train and their checkpoints leave unsaid.
+    `pooling` if it is given; else the `kdmcse` dict of `config.json`; else the pooling module of
+    sentence-transformers, in the format of any version; else `cls`: what SimCSE and its successors train with and
+    leave unsaid in their checkpoints.
 
     Raises:
         ValueError: the repository pools in a way other than `cls` and `mean`, or changes the pooled embedding by a
