@@ -1,111 +1,156 @@
-"""STS-B: its pairs from the Hub or from files, and the scores of embeddings on such pairs."""
+"""Semantic textual similarity: the STS-B loader for training, the scorer, and the seven tasks of the papers."""
 
+import csv
+import math
 import pathlib
 
 import datasets
 import numpy as np
+import torch
 
-from ..data import load_rows
 from ..metrics.sts import correlations, cosine_similarities
-from .alignment import alignment, uniformity
+from .alignment import alignment, mcse_alignment_uniformity, uniformity
+from .encoder import SentenceEncoder
+from .hub import load_hub_task
+from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
 
-HUB_STSB = "mteb/stsbenchmark-sts"
-COLUMNS = ("sentence1", "sentence2", "score")
-# SentEval's file: genre, file, year, id, score, two sentences, tab-separated, without any quoting.
-_SENTEVAL_SCORE, _SENTEVAL_FIRST, _SENTEVAL_SECOND = 4, 5, 6
-_SENTEVAL_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
-# Pairs scored this or more count as positives for alignment, as in SimCSE and MCSE.
-POSITIVE_SCORE = 4.0
+STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
+COLUMNS = ["sentence1", "sentence2", "score"]
 
 
-def load_stsb(source: str | None = None, split: str = "validation") -> datasets.Dataset:
-    """Sentence pairs with gold scores.
+def sts_scores(first: np.ndarray | torch.Tensor, second: np.ndarray | torch.Tensor, scores: np.ndarray) -> dict:
+    """Scores embeddings of STS pairs against gold scores between 0 and 5.
 
     Args:
-        source: a SentEval data directory (the one with `STS/STSBenchmark`, or `STSBenchmark` itself), a .csv, .tsv,
-            .json, .jsonl or .parquet file with the columns below, or None for STS-B from the Hub.
-        split: "train", "validation" or "test"; a single file is one split.
+        first, second: (n, d), embeddings of the first and the second sentence of every pair.
+        scores: (n,), gold scores.
 
     Returns:
-        Columns `sentence1`, `sentence2` (string), `score` (float64).
+        `spearman` and `pearson`, x100, of the cosines with the gold scores; `alignment` (Eq. 15) over the pairs
+        scored 4 or more, 0.8 of the scale, NaN where there is none; `uniformity` (Eq. 16) over the 2n embeddings,
+        a sentence that occurs k times counted k times, all pairs of different rows.
 
     Raises:
-        FileNotFoundError, ValueError: naming file, row and column.
+        ValueError: NaN or infinity in an embedding, constant similarities (a collapsed encoder), constant gold
+            scores, or fewer than two pairs.
     """
+    first, second, scores = _array(first), _array(second), _array(scores)
+    result = correlations(cosine_similarities(first, second), scores)
+    positive = scores >= 4
+    result["alignment"] = alignment(first[positive], second[positive]) if positive.any() else float("nan")
+    result["uniformity"] = uniformity(np.concatenate([first, second]))
+    return result
+
+
+def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset:
+    """The STS Benchmark, or a file in its place, as columns `sentence1`, `sentence2` and `score`.
+
+    Args:
+        source: `None` for the Hub's `mteb/stsbenchmark-sts`; a SentEval data directory (the one that holds
+            `STS/STSBenchmark`, or `STSBenchmark` itself); or one csv, tsv, json or jsonl file with these columns,
+            whose scores may lie on any finite range.
+        split: `train`, `validation` or `test`; a single file has no splits and ignores it.
+
+    Raises:
+        FileNotFoundError: `source`, or the split's file in it, does not exist.
+        ValueError: an unknown split or file type, a missing column, an empty set, a score that is not a finite
+            number, or not between 0 and 5 in STS-B itself. The message names the file and the row.
+    """
+    if split not in ("train", "validation", "test"):
+        raise ValueError(f"split={split!r} is not one of 'train', 'validation', 'test'")
     if source is None:
-        pairs, source = datasets.load_dataset(HUB_STSB, split=split), HUB_STSB
-    elif pathlib.Path(source).is_dir():
-        return _load_senteval(pathlib.Path(source), split)
+        subsets = load_hub_task("STS-B", split)
+    elif pathlib.Path(source).is_file():
+        return _load_file(pathlib.Path(source))
     else:
-        pairs = load_rows(source, "stsb_path")
-    if missing := [name for name in COLUMNS if name not in pairs.column_names]:
-        raise ValueError(
-            f"stsb_path {source} has no column {', '.join(missing)}; it has {', '.join(pairs.column_names)}: "
-            "sentence1, sentence2 and score are needed"
-        )
-    columns = pairs.select_columns(list(COLUMNS)).to_dict()
-    return _checked_pairs(columns, source)
+        subsets = read_stsb(pathlib.Path(source), split)
+    return _to_dataset(subsets)
 
 
-def sts_scores(first: np.ndarray, second: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Scores of embeddings on pairs.
+def load_sts_task(name: str, data: str | None) -> Subsets:
+    """The labelled pairs of one task, subset by subset, from the SentEval directory `data` or, for `None`, the Hub.
 
     Args:
-        first, second: (n, d), row by row the two sentences of a pair.
-        scores: (n,) gold scores; `POSITIVE_SCORE` is on STS-B's scale of 0 to 5.
+        name: one of `STS_TASKS`, or `STS-B-dev`. STS-B and SICK-R are their test sets, as in the papers.
+    """
+    if name == "STS-B-dev":
+        return load_hub_task("STS-B", "validation") if data is None else read_stsb(pathlib.Path(data), "validation")
+    if data is None:
+        return load_hub_task(name, "test")
+    if name == "STS-B":
+        return read_stsb(pathlib.Path(data), "test")
+    if name == "SICK-R":
+        return read_sick(pathlib.Path(data))
+    return read_year(pathlib.Path(data), name)
+
+
+def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> dict:
+    """Scores one task by the papers' protocol "all": one correlation over the concatenated subsets.
 
     Returns:
-        `spearman`, `pearson` of the cosines, x100; `alignment` (Eq. 15) over the pairs scored at least
-        `POSITIVE_SCORE`, left out where there is none; `uniformity` (Eq. 16) over the distinct embeddings.
-
-    Raises:
-        ValueError: embeddings of NaN or infinity, or all alike; gold scores all alike.
+        `spearman`, `pearson` (x100) and `n` over all pairs; `subsets` with the same of each subset, and
+        `spearman_mean` and `spearman_wmean`, their mean plain and weighted by pairs, where the task has more than
+        one; for `STS-B-dev` also `alignment`, `uniformity` (Eq. 15 and 16, see `sts_scores`), `mcse_alignment` and
+        `mcse_uniformity` (see `mcse_alignment_uniformity`).
     """
-    results = correlations(cosine_similarities(first, second), scores)
-    positive = np.asarray(scores) >= POSITIVE_SCORE
-    if positive.any():
-        results["alignment"] = alignment(first[positive], second[positive])
-    results["uniformity"] = uniformity(np.unique(np.concatenate([first, second]), axis=0))
-    return results
+    dataset = _to_dataset(subsets)
+    first, second = encoder.encode_pairs(dataset["sentence1"][:], dataset["sentence2"][:])
+    scores = np.asarray(dataset["score"][:])
+    similarities = cosine_similarities(first, second)
+    result = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
+    if len(subsets) > 1:
+        ends = np.cumsum([len(pairs) for pairs in subsets.values()])
+        parts = zip(np.split(similarities, ends[:-1]), np.split(scores, ends[:-1]), strict=True)
+        result["subsets"] = {
+            subset: {**correlations(*part), "n": len(part[0])} for subset, part in zip(subsets, parts, strict=True)
+        }
+        values = [subset["spearman"] for subset in result["subsets"].values()]
+        result["spearman_mean"] = float(np.mean(values))
+        result["spearman_wmean"] = float(np.average(values, weights=[len(pairs) for pairs in subsets.values()]))
+    if name == "STS-B-dev":
+        full = sts_scores(first, second, scores)
+        result.update(alignment=full["alignment"], uniformity=full["uniformity"])
+        result["mcse_alignment"], result["mcse_uniformity"] = mcse_alignment_uniformity(first, second, scores)
+    return result
 
 
-def _load_senteval(directory: pathlib.Path, split: str) -> datasets.Dataset:
-    name = f"sts-{_SENTEVAL_SPLITS[split]}.csv"
-    places = [directory / "STS" / "STSBenchmark" / name, directory / "STSBenchmark" / name, directory / name]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"stsb_path {directory} holds no {name}: a SentEval data directory with STS/STSBenchmark/{name} is needed"
-        )
-    columns = {name: [] for name in COLUMNS}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        fields = line.split("\t")
-        if len(fields) <= _SENTEVAL_SECOND:
-            raise ValueError(f"{path}, line {number}: {len(fields)} tab-separated fields, at least 7 are needed")
-        columns["score"].append(fields[_SENTEVAL_SCORE])
-        columns["sentence1"].append(fields[_SENTEVAL_FIRST])
-        columns["sentence2"].append(fields[_SENTEVAL_SECOND])
-    return _checked_pairs(columns, str(path))
-
-
-def _checked_pairs(columns: dict[str, list], source: str) -> datasets.Dataset:
-    for name in ("sentence1", "sentence2"):
-        for row, sentence in enumerate(columns[name]):
-            if not isinstance(sentence, str) or not sentence.strip():
-                raise ValueError(f"{source}, row {row}: {name} is {sentence!r}, a sentence is needed")
-    columns["score"] = [_score(value, source, row) for row, value in enumerate(columns["score"])]
-    if len(columns["score"]) < 2:
-        raise ValueError(f"{source} holds {len(columns['score'])} pairs, at least 2 are needed")
-    if len(set(columns["score"])) == 1:
-        raise ValueError(f"{source}: all scores are {columns['score'][0]}, no correlation with them is defined")
-    return datasets.Dataset.from_dict(columns)
-
-
-def _score(value: str | float | None, source: str, row: int) -> float:
+def _load_file(path: pathlib.Path) -> datasets.Dataset:
+    builders = {".csv": ("csv", {}), ".tsv": ("csv", {"sep": "\t", "quoting": csv.QUOTE_NONE})}
+    builders[".json"] = builders[".jsonl"] = ("json", {})
+    if path.suffix not in builders:
+        raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
+    builder, options = builders[path.suffix]
+    if builder == "csv":
+        # Only a missing cell is missing: "null" and "NA" are words.
+        options = {"keep_default_na": False, "dtype": str, "encoding": "utf-8-sig", **options}
     try:
-        score = float(value)
-    except (TypeError, ValueError):
-        score = float("nan")
-    if not np.isfinite(score):
-        raise ValueError(f"{source}, row {row}: score is {value!r}, a number is needed")
-    return score
+        dataset = datasets.load_dataset(builder, data_files=str(path), split="train", **options)
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error.__cause__ or error}") from error
+    missing = [column for column in COLUMNS if column not in dataset.column_names]
+    if missing:
+        raise ValueError(f"{path} has no column {missing}: found {dataset.column_names}, needed {COLUMNS}")
+    if len(dataset) == 0:
+        raise ValueError(f"{path} holds no pair")
+    return _checked(dataset.select_columns(COLUMNS), path)
+
+
+def _checked(dataset: datasets.Dataset, path: pathlib.Path) -> datasets.Dataset:
+    for column in ("sentence1", "sentence2"):
+        for row, sentence in enumerate(dataset[column]):
+            if not isinstance(sentence, str):
+                raise ValueError(f"{path}, row {row + 1}: {column} is {sentence!r}, expected text")
+    scores = [parse_score(score, path, row, -math.inf, math.inf) for row, score in enumerate(dataset["score"], 1)]
+    return _to_dataset({"": list(zip(dataset["sentence1"], dataset["sentence2"], scores, strict=True))})
+
+
+def _to_dataset(subsets: Subsets) -> datasets.Dataset:
+    rows = [pair for pairs in subsets.values() for pair in pairs]
+    return datasets.Dataset.from_dict(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)))
+
+
+def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        # numpy has no bfloat16.
+        values = values.detach().double().cpu().numpy()
+    return np.asarray(values, dtype=np.float64)

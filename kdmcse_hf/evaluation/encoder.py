@@ -1,0 +1,107 @@
+"""Sentence embeddings of any encoder that stock `AutoModel` loads: each sentence once, by length, on all ranks."""
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from tqdm.auto import tqdm
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
+
+from .pooling import find_pooling
+
+
+class SentenceEncoder:
+    """Embeds sentences and remembers them: none is encoded twice in the life of the encoder.
+
+    Make a new one whenever the model's weights have changed. Under `torch.distributed` every rank must ask for the
+    same sentences: each encodes its share of the batches, all get all embeddings. Batches do not depend on the
+    number of ranks, so neither do the embeddings.
+
+    Args:
+        model: the encoder; it is put in evaluation mode while it encodes and back afterwards.
+        tokenizer: its tokenizer.
+        pooling: `cls`, the first token, or `mean`, over the tokens that are not padding, of the last hidden state.
+        batch_size: most sentences encoded at once.
+        max_length: most tokens of a sentence; the model's own limit if `None`, as in the papers' evaluation.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        pooling: str,
+        batch_size: int = 64,
+        max_length: int | None = None,
+    ):
+        if pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling={pooling!r} is not one of 'cls', 'mean'")
+        self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
+        self.max_length = max_length or _position_limit(model, tokenizer)
+        self._memory: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str, pooling: str | None = None, **options) -> "SentenceEncoder":
+        """Loads a Hub id or directory: a plain encoder, a KDMCSE model, or a SentenceTransformer.
+
+        Args:
+            pooling: see `find_pooling` for what `None` takes.
+            options: `batch_size` and `max_length` of the class.
+        """
+        pooling, subfolder = find_pooling(name_or_path, pooling)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
+        model = AutoModel.from_pretrained(name_or_path, subfolder=subfolder)
+        return cls(model.to(PartialState().device), tokenizer, pooling, **options)
+
+    def encode(self, sentences: list[str]) -> np.ndarray:
+        """Embeddings (n, hidden), float32, of n sentences, in their order."""
+        new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._memory]
+        if new:
+            self._memory.update(zip(new, self._encode_distinct(new), strict=True))
+        return np.stack([self._memory[sentence] for sentence in sentences])
+
+    def encode_pairs(self, first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings (n, hidden) of each side of n pairs."""
+        both = self.encode([*first, *second])
+        return both[: len(first)], both[len(first) :]
+
+    def _encode_distinct(self, sentences: list[str]) -> np.ndarray:
+        tokens = self.tokenizer(sentences, truncation=True, max_length=self.max_length)
+        lengths = [len(ids) for ids in tokens["input_ids"]]
+        # The longest first: memory that is too small fails at once.
+        order = sorted(range(len(sentences)), key=lambda row: -lengths[row])
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        state = PartialState()
+        embeddings = torch.zeros(len(sentences), self.model.config.hidden_size, device=self.model.device)
+        training = self.model.training
+        self.model.eval()
+        share = batches[state.process_index :: state.num_processes]
+        with torch.inference_mode():
+            for rows in tqdm(share, desc="Encoding", unit="batch", disable=not state.is_main_process):
+                batch = self.tokenizer.pad(
+                    {key: [values[row] for row in rows] for key, values in tokens.items()}, return_tensors="pt"
+                ).to(self.model.device)
+                output = self.model(**batch)
+                embeddings[rows] = pool(output, batch["attention_mask"], self.pooling).float()
+        self.model.train(training)
+        # Each row is nonzero on one rank only: the sum is the gathered matrix, exactly.
+        return reduce(embeddings, "sum").cpu().numpy()
+
+
+def pool(output: BaseModelOutput, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """The sentence embeddings (bs, hidden) of an encoder's `last_hidden_state` (bs, length, hidden)."""
+    hidden = output.last_hidden_state
+    if pooling == "cls":
+        return hidden[:, 0]
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+def _position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None:
+        return tokenizer.model_max_length
+    # RoBERTa numbers its positions from the padding index on.
+    if "roberta" in model.config.model_type:
+        positions -= model.config.pad_token_id + 1
+    return min(positions, tokenizer.model_max_length)

@@ -1,0 +1,77 @@
+"""What a model repository declares about its pooling, in each of the three ways in use."""
+
+import json
+import pathlib
+
+from transformers import AutoConfig
+from transformers.utils import cached_file
+
+DEFAULT_POOLING = "cls"
+# These leave cosines as they are.
+NEUTRAL_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, str]:
+    """The pooling of a repository, and the folder of its encoder inside it.
+
+    `pooling` if it is given; else the `kdmcse` dict of `config.json`; else the pooling module of
+    sentence-transformers, in the format of any version; else `cls`: what SimCSE and its successors train with and
+    leave unsaid in their checkpoints.
+
+    Raises:
+        ValueError: the repository pools in a way other than `cls` and `mean`, or changes the pooled embedding by a
+            further module, so that scores of the encoder alone would not be those of the model.
+        FileNotFoundError: no such directory or Hub repository can be had.
+    """
+    modules = _read_json(name_or_path, "modules.json") or []
+    kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
+    subfolder = kinds.get("Transformer", "")
+    if pooling is not None:
+        return pooling, subfolder
+    try:
+        declared = getattr(AutoConfig.from_pretrained(name_or_path, subfolder=subfolder), "kdmcse", {}).get("pooling")
+    except OSError as error:
+        raise FileNotFoundError(f"no model at {name_or_path!r}: {error}") from None
+    if declared is None:
+        _refuse_other_modules(name_or_path, list(kinds))
+        declared = _pooling_module(name_or_path, kinds["Pooling"]) if "Pooling" in kinds else DEFAULT_POOLING
+    if declared not in ("cls", "mean"):
+        raise ValueError(
+            f"{name_or_path} declares the pooling {declared!r}; 'cls' and 'mean' can be scored. "
+            "To score its encoder with one of them all the same, give --pooling cls or --pooling mean"
+        )
+    return declared, subfolder
+
+
+def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
+    others = [kind for kind in kinds if kind not in NEUTRAL_MODULES]
+    if others:
+        raise ValueError(
+            f"{name_or_path} puts {others} around its encoder, which changes the embeddings and is not supported. "
+            "To score the encoder without it, give --pooling cls or --pooling mean"
+        )
+
+
+def _pooling_module(name_or_path: str, folder: str) -> str | list[str]:
+    config = _read_json(name_or_path, f"{folder}/config.json")
+    if config is None:
+        raise ValueError(f"{name_or_path}/modules.json names {folder}, but {folder}/config.json is missing")
+    if "pooling_mode" in config:
+        return config["pooling_mode"]
+    active = [
+        key.removeprefix("pooling_mode_") for key, on in config.items() if key.startswith("pooling_mode_") and on
+    ]
+    names = {"cls_token": "cls", "mean_tokens": "mean"}
+    return names.get(active[0], active[0]) if len(active) == 1 else active
+
+
+def _read_json(name_or_path: str, filename: str) -> dict | list | None:
+    # Does not raise for a file that the repository lacks, nor for a cached repository without network.
+    path = cached_file(
+        name_or_path,
+        filename,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return None if path is None else json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
