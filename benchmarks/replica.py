@@ -2,15 +2,16 @@
 
     python benchmarks/replica.py DATA OUTPUT
 
-DATA holds `text/wiki1m_head.txt`, `captions/flickr8k.jsonl` ({"image", "captions"} a line) and `senteval/`. OUTPUT gets
+DATA holds `text/wiki1m_head.txt`, `captions/flickr8k.jsonl` ({"image", "captions"} a line) and `senteval/`. OUTPUT
+gets
 
     students/mean4   the first 4 layers of all-MiniLM-L6-v2, to be pooled by the mean
     students/cls6    all 6 layers, to be pooled by [CLS]
     captions         one random caption an image, with features of a stand-in teacher
 
-The teacher is a STAND-IN, no vision-language model: `text_embeds` is MiniLM's own mean-pooled embedding of the caption,
-`image_embeds` the normalised mean of the embeddings of the image's *other* four captions. Both students come from the
-same encoder, so the teacher knows more than they do, as CLIP does of pictures, but no picture is involved.
+The teacher is a STAND-IN, no vision-language model: `text_embeds` is MiniLM's own mean-pooled embedding of the
+caption, `image_embeds` the normalised mean of the embeddings of the image's *other* four captions. Both students come
+from the same encoder, so the teacher knows more than they do, as CLIP does of pictures, but no picture is involved.
 """
 
 import argparse

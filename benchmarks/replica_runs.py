@@ -2,9 +2,9 @@
 
     python benchmarks/replica_runs.py DATA REPLICA OUTPUT [--seeds 1 2 3] [--max_steps 60]
 
-All three see the same mixed batches (SimCSE takes the captions as plain text, as in the wiki+flickr rows of the paper's
-Table 1) and stop at the best dev score. Each run is a `recipes/train.py` of its own in OUTPUT/STUDENT-OBJECTIVE-SEED;
-finished ones are not run again. Test is scored once a run, by the repository that it left.
+All three see the same mixed batches (SimCSE takes the captions as plain text, as in the wiki+flickr rows of the
+paper's Table 1) and keep the best dev score. Each run is a `recipes/train.py` of its own in
+OUTPUT/STUDENT-OBJECTIVE-SEED; finished ones are not run again. Test is scored once a run, by the repository it left.
 """
 
 import argparse

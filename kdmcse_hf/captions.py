@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tqdm.auto import tqdm
 
 from .data import check_strings, load_rows, without_blank_rows
+from .feature_store import FeatureStore
 
 # Columns of a caption dataset that each objective reads.
 CAPTION_COLUMNS = {
@@ -33,18 +34,21 @@ class CaptionSource(Protocol):
         """Columns of some rows: `text` (list), `image_embeds`, `text_embeds` (n, width) float32, `image_ids` (n,)."""
 
 
-def load_captions(source: str, objective: str = "kdmcse") -> "Captions":
+def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
     """Captions with teacher features, for one of the objectives.
 
     Args:
-        source: Hub id, local directory (as `save_to_disk` writes it, or of files) or parquet file with columns `text`
-            (string), `image_embeds`, `text_embeds` (float vectors of any width), and optionally `image_id`.
+        source: a directory that recipes/extract_features.py wrote; or a Hub id, local directory (as `save_to_disk`
+            writes it, or of files) or parquet file with columns `text` (string), `image_embeds`, `text_embeds` (float
+            vectors of any width), and optionally `image_id`.
         objective: says which of the columns are needed.
 
     Raises:
         FileNotFoundError, ValueError: no such file, a column missing, nothing in it, features whose width changes or
             that are not finite; the message names the row.
     """
+    if FeatureStore.is_store(source):
+        return FeatureStore.open(source)
     dataset = load_rows(source, "multimodal_dataset")
     needed = CAPTION_COLUMNS[objective]
     if missing := [name for name in needed if name not in dataset.column_names]:
