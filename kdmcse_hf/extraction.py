@@ -123,7 +123,7 @@ def _load_pictures(batch: _Batch, teacher: Teacher, settings: ExtractionSettings
         try:
             # One by one, so that no more than one picture a thread is in memory at its full size.
             prepared.append(teacher.prepare_images([open_picture(picture.content)]))
-            kept.append(picture)
+            kept.append(replace(picture, content=None))  # a tar's pictures come as bytes: do not hold a part of them
         except FileNotFoundError as error:
             _report(problems, settings, picture, "missing picture", str(error))
         except ValueError as error:

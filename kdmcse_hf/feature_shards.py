@@ -75,12 +75,12 @@ class FeatureWriter:
             return True
         try:
             record = json.loads(self._record_path(shard).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            return False
-        if record["settings_id"] != self.settings_id:
-            return False
-        files = (record["captions"], record["images"])
-        if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
+            files = (record["captions"], record["images"])
+            if record["settings_id"] != self.settings_id:
+                return False
+            if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
+                return False
+        except (FileNotFoundError, ValueError, KeyError):  # no record, or a damaged one
             return False
         self._written.add(shard)
         return True

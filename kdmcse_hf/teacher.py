@@ -47,7 +47,7 @@ class Teacher:
             # The Pillow backend everywhere: torchvision resizes with other rounding where it is installed.
             image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModel.from_pretrained(name, dtype=dtype).to(device)
+            model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True).to(device)
         except OSError as error:
             raise ValueError(f"--teacher {name} cannot be loaded: {error}") from error
         return cls(name, model, image_processor, tokenizer)

@@ -48,7 +48,7 @@ def inspect(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, 
         raise ValueError(f"{source.path} has no caption features, so no similarities: it is for the objective mcse")
     thresholds = {kind: threshold for kind, threshold in thresholds.items() if threshold is not None}
     pairs = teacher_statistics.pair_similarities(source, *sampling)
-    grid = sorted({*np.round(np.arange(0, 1.001, 0.01), 2).tolist(), PAPER_THRESHOLD, *thresholds.values()})
+    grid = sorted({*np.round(np.arange(-0.2, 1.001, 0.01), 2).tolist(), PAPER_THRESHOLD, *thresholds.values()})
     image_ids, ranks = None, None
     if source.image_dim == source.text_dim:
         image_ids, ranks = teacher_statistics.farthest_ranks(source, arguments.max_images, arguments.seed)
