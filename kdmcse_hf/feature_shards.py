@@ -66,12 +66,12 @@ class FeatureWriter:
         self.settings = self._check_settings({"format": FORMAT, **settings})
         (self.directory / "images").mkdir(parents=True, exist_ok=True)
         (self.directory / "shards").mkdir(exist_ok=True)
-        self._written: set[int] = set()
+        self._whole: set[int] = set()
         self.settings_id = hashlib.sha256(json.dumps(_compared(self.settings)).encode()).hexdigest()[:16]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is there, whole, and made with these settings; reads it once to compare checksums."""
-        if shard in self._written:
+        if shard in self._whole:
             return True
         try:
             record = json.loads(self._record_path(shard).read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ class FeatureWriter:
                 return False
         except (FileNotFoundError, ValueError, KeyError):  # no record, or a damaged one
             return False
-        self._written.add(shard)
+        self._whole.add(shard)
         return True
 
     def write(self, shard: int, features: FeatureShard) -> None:
@@ -107,7 +107,7 @@ class FeatureWriter:
             "problems": features.problems,
         }
         _write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
-        self._written.add(shard)
+        self._whole.add(shard)
 
     def finish(self, num_shards: int) -> dict:
         """Write the manifest, the report of problems and the two descriptions for `datasets`; return the manifest.

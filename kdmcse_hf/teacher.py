@@ -4,6 +4,7 @@ The training process never holds a teacher: it reads the columns that `extractio
 """
 
 import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,8 +53,19 @@ class Teacher:
             raise ValueError(f"--teacher {name} cannot be loaded: {error}") from error
         return cls(name, model, image_processor, tokenizer)
 
-    def prepare_images(self, images: list["Image"]) -> dict[str, torch.Tensor]:
-        """Model inputs of RGB images, on the CPU; safe to call from several threads."""
+    @cached_property
+    def image_dim(self) -> int:
+        """Width of image features, from a probe: the configurations of the families do not agree on a name for it."""
+        probe = np.zeros((64, 64, 3), dtype=np.uint8)
+        return self.encode_images(self.prepare_images([probe])).shape[1]
+
+    @cached_property
+    def text_dim(self) -> int:
+        """Width of caption features, from a probe."""
+        return self.encode_texts(self.prepare_texts(["a"])).shape[1]
+
+    def prepare_images(self, images: list["Image | np.ndarray"]) -> dict[str, torch.Tensor]:
+        """Model inputs of RGB images (H, W, 3), on the CPU; safe to call from several threads."""
         return dict(self.image_processor(images=images, return_tensors="pt", input_data_format="channels_last"))
 
     def prepare_texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
