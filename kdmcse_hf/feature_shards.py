@@ -130,9 +130,7 @@ class FeatureWriter:
     def _manifest(self, records: list[dict]) -> dict:
         widths = {(record["image_dim"], record["text_dim"]) for record in records if record["images"]["rows"]}
         if len(widths) != 1:
-            found = (
-                f"shards differ in width: {sorted(widths)}" if widths else "not one picture with a caption was usable"
-            )
+            found = f"shards differ in width: {sorted(widths)}" if widths else "not one picture was usable"
             raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])

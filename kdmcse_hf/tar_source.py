@@ -73,9 +73,7 @@ def tar_files(dataset: str) -> list[str]:
         FileNotFoundError: The pattern matches nothing.
     """
     if ".tar" not in pathlib.PurePath(dataset).name:
-        return (
-            sorted(str(file) for file in pathlib.Path(dataset).glob("*.tar")) if pathlib.Path(dataset).is_dir() else []
-        )
+        return sorted(str(file) for file in pathlib.Path(dataset).glob("*.tar"))
     if braces := re.search(r"\{(\d+)\.\.(\d+)\}", dataset):
         first, last = braces.groups()
         names = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))

@@ -50,7 +50,7 @@ class Teacher:
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True).to(device)
         except OSError as error:
-            raise ValueError(f"--teacher {name} cannot be loaded: {error}") from error
+            raise ValueError(f"--teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         return cls(name, model, image_processor, tokenizer)
 
     @cached_property

@@ -218,7 +218,7 @@ def test_nothing_usable_is_an_error(data, tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n')
     assert extract(data, tmp_path / "out", "--dataset", str(tmp_path / "pictures")) == 2
-    assert "not one picture with a caption was usable" in capsys.readouterr().err
+    assert "not one picture was usable" in capsys.readouterr().err
 
 
 def test_unusable_arguments_exit_with_status_2(data, tmp_path, capsys):
