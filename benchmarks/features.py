@@ -28,6 +28,7 @@ from kdmcse_hf.feature_shards import FeatureWriter
 from kdmcse_hf.feature_store import FeatureStore
 from kdmcse_hf.teacher import Teacher
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = {"teacher": {"name": "random"}, "source": {}, "options": {}}
 OPEN = {
     "json": "import json; data = json.load(open(path))",
@@ -63,6 +64,19 @@ def measure_opening(kind: str, path: pathlib.Path) -> tuple[float, float]:
     return float(output[0]), float(output[1])
 
 
+def measure_import(source: pathlib.Path, output: pathlib.Path) -> tuple[float, float]:
+    """Seconds, and MiB of memory at most, of importing the released JSON in a process of its own."""
+    code = (
+        "import pathlib, sys; from recipes import import_features\n"
+        f"status = import_features.main(['--json', {str(source)!r}, '--output_dir', {str(output)!r}])\n"
+        "peak = pathlib.Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0]\n"
+        "print(int(peak) / 1024); sys.exit(status)"
+    )
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return time.perf_counter() - start, float(result.stdout.split()[-1])
+
+
 def compare_with_json(folder: pathlib.Path, count: int) -> None:
     """Size, opening time and memory for the same features, 768 wide, one caption a picture as in the released file."""
     images = random_images(count, 768)
@@ -75,10 +89,11 @@ def compare_with_json(folder: pathlib.Path, count: int) -> None:
         for image in images
     }
     (folder / "features.json").write_text(json.dumps(content))
-    write_store(images, folder / "store")
+    seconds, memory = measure_import(folder / "features.json", folder / "store")
     json_size = (folder / "features.json").stat().st_size / 2**20
     store_size = sum(file.stat().st_size for file in (folder / "store").rglob("*") if file.is_file()) / 2**20
     print(f"{count:,} captions, 768 wide: JSON {json_size:.1f} MiB, feature directory {store_size:.1f} MiB")
+    print(f"  import: {seconds:.1f} s, {memory:.0f} MiB at most, imports included")
     for kind, path in (("json", "features.json"), ("store", "store"), ("store, every row read", "store")):
         seconds, memory = measure_opening(kind, folder / path)
         print(f"  {kind}: {seconds * 1000:.1f} ms, {memory:.1f} MiB")

@@ -61,6 +61,7 @@ class _Batch:
     """Pictures of one part that go through the teacher together, with what had to be skipped among them."""
 
     part: int
+    size: int
     pictures: list[Picture]
     problems: list[dict[str, str]] = field(default_factory=list)
     inputs: dict[str, torch.Tensor] | None = None
@@ -95,9 +96,9 @@ def extract(
 
 
 def _batches(source: PictureSource, part: int, batch_size: int) -> Iterator[_Batch]:
-    yield _Batch(part, [])  # a part without pictures becomes an empty shard all the same
+    yield _Batch(part, 0, [])  # a part without pictures becomes an empty shard all the same
     for pictures in _batched(source.part(part), batch_size):
-        yield _Batch(part, pictures)
+        yield _Batch(part, len(pictures), pictures)
 
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
@@ -123,7 +124,7 @@ def _load_pictures(batch: _Batch, teacher: Teacher, settings: ExtractionSettings
         try:
             # One by one, so that no more than one picture a thread is in memory at its full size.
             prepared.append(teacher.prepare_images([open_picture(picture.content)]))
-            kept.append(picture)
+            kept.append(replace(picture, content=None))  # a tar's pictures come as bytes: do not hold a part of them
         except FileNotFoundError as error:
             _report(problems, settings, picture, "missing picture", str(error))
         except ValueError as error:
@@ -147,13 +148,13 @@ def _encode_part(
             features.append(teacher.encode_images(batch.inputs))
         pictures += batch.pictures
         problems += batch.problems
-        on_images(batch.part, len(batch.pictures))
+        on_images(batch.part, batch.size)
     texts = [caption for picture in pictures for caption in picture.captions]
     text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
     return FeatureShard(
         image_ids=np.array([picture.image_id for picture in pictures], dtype=np.int64),
         image_names=[picture.name for picture in pictures],
-        image_embeds=np.concatenate(features) if features else np.empty((0, 1), dtype=np.float16),
+        image_embeds=np.concatenate([np.empty((0, teacher.image_dim), dtype=np.float16), *features]),
         texts=texts,
         caption_image_ids=np.array([p.image_id for p in pictures for _ in p.captions], dtype=np.int64),
         text_embeds=text_embeds,
@@ -167,15 +168,12 @@ def encode_captions(teacher: Teacher, texts: list[str], batch_size: int) -> tupl
 
     Captions of like length go together, so that little padding is encoded.
     """
+    features = np.empty((len(texts), teacher.text_dim), dtype=np.float16)
     if not texts:
-        return np.empty((0, 1), dtype=np.float16), 0
+        return features, 0
     lengths = np.array(teacher.token_counts(texts))
-    features = None
     for places in _batched(np.argsort(-lengths, kind="stable").tolist(), batch_size):
-        encoded = teacher.encode_texts(teacher.prepare_texts([texts[place] for place in places]))
-        if features is None:
-            features = np.empty((len(texts), encoded.shape[1]), dtype=np.float16)
-        features[places] = encoded
+        features[places] = teacher.encode_texts(teacher.prepare_texts([texts[place] for place in places]))
     return features, int((lengths > teacher.max_length).sum())
 
 

@@ -93,14 +93,14 @@ def _to_shard(part: list[tuple[int, ImportedImage]]) -> FeatureShard:
     ]
     kept = [(image_id, image) for image_id, image in part if any(image.captions)]
     pairs = [(image_id, image, place) for image_id, image in kept for place, c in enumerate(image.captions) if c]
-    with_text = bool(kept) and kept[0][1].text_embeds is not None
+    with_text = part[0][1].text_embeds is not None
     return FeatureShard(
         image_ids=np.array([image_id for image_id, _ in kept], dtype=np.int64),
         image_names=[image.name for _, image in kept],
-        image_embeds=_stack([image.image_embeds for _, image in kept], kept),
+        image_embeds=_stack([image.image_embeds for _, image in kept], part),
         texts=[image.captions[place] for _, image, place in pairs],
         caption_image_ids=np.array([image_id for image_id, _, _ in pairs], dtype=np.int64),
-        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], kept) if with_text else None,
+        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,
         problems=problems,
     )
 
@@ -110,7 +110,7 @@ def _stack(vectors: list[np.ndarray], images: list[tuple[int, ImportedImage]]) -
     if len(widths) > 1:
         first, last = images[0][1].name, images[-1][1].name
         raise ValueError(f"features of images {first!r} to {last!r} differ in width: {sorted(widths)}")
-    return np.stack(vectors) if vectors else np.empty((0, 1), dtype=np.float16)
+    return np.stack(vectors) if vectors else np.empty((0, len(images[0][1].image_embeds)), dtype=np.float16)
 
 
 def _to_half(vectors: np.ndarray) -> np.ndarray:

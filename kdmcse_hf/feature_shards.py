@@ -66,23 +66,23 @@ class FeatureWriter:
         self.settings = self._check_settings({"format": FORMAT, **settings})
         (self.directory / "images").mkdir(parents=True, exist_ok=True)
         (self.directory / "shards").mkdir(exist_ok=True)
-        self._written: set[int] = set()
+        self._whole: set[int] = set()
         self.settings_id = hashlib.sha256(json.dumps(_compared(self.settings)).encode()).hexdigest()[:16]
 
     def is_done(self, shard: int) -> bool:
         """Whether the shard is there, whole, and made with these settings; reads it once to compare checksums."""
-        if shard in self._written:
+        if shard in self._whole:
             return True
         try:
             record = json.loads(self._record_path(shard).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            files = (record["captions"], record["images"])
+            if record["settings_id"] != self.settings_id:
+                return False
+            if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
+                return False
+        except (FileNotFoundError, ValueError, KeyError):  # no record, or a damaged one
             return False
-        if record["settings_id"] != self.settings_id:
-            return False
-        files = (record["captions"], record["images"])
-        if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
-            return False
-        self._written.add(shard)
+        self._whole.add(shard)
         return True
 
     def write(self, shard: int, features: FeatureShard) -> None:
@@ -107,7 +107,7 @@ class FeatureWriter:
             "problems": features.problems,
         }
         _write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
-        self._written.add(shard)
+        self._whole.add(shard)
 
     def finish(self, num_shards: int) -> dict:
         """Write the manifest, the report of problems and the two descriptions for `datasets`; return the manifest.
@@ -130,9 +130,7 @@ class FeatureWriter:
     def _manifest(self, records: list[dict]) -> dict:
         widths = {(record["image_dim"], record["text_dim"]) for record in records if record["images"]["rows"]}
         if len(widths) != 1:
-            found = (
-                f"shards differ in width: {sorted(widths)}" if widths else "not one picture with a caption was usable"
-            )
+            found = f"shards differ in width: {sorted(widths)}" if widths else "not one picture was usable"
             raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])

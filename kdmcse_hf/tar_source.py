@@ -59,7 +59,10 @@ class TarSource:
     def _captions(self, fields: dict[str, bytes]) -> list[str]:
         if self.caption_column is None and "txt" in fields:
             return [fields["txt"].decode("utf-8", errors="replace")]
-        found = json.loads(fields.get("json", b"{}")).get(self.caption_column or "caption")
+        try:
+            found = json.loads(fields["json"]).get(self.caption_column or "caption")
+        except (KeyError, ValueError, AttributeError):  # no .json, a damaged one, or no object: reported as no caption
+            return []
         return found if isinstance(found, list) else [found]
 
 
@@ -70,9 +73,7 @@ def tar_files(dataset: str) -> list[str]:
         FileNotFoundError: The pattern matches nothing.
     """
     if ".tar" not in pathlib.PurePath(dataset).name:
-        return (
-            sorted(str(file) for file in pathlib.Path(dataset).glob("*.tar")) if pathlib.Path(dataset).is_dir() else []
-        )
+        return sorted(str(file) for file in pathlib.Path(dataset).glob("*.tar"))
     if braces := re.search(r"\{(\d+)\.\.(\d+)\}", dataset):
         first, last = braces.groups()
         names = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))

@@ -4,6 +4,7 @@ The training process never holds a teacher: it reads the columns that `extractio
 """
 
 import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,13 +48,24 @@ class Teacher:
             # The Pillow backend everywhere: torchvision resizes with other rounding where it is installed.
             image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
             tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModel.from_pretrained(name, dtype=dtype).to(device)
+            model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True).to(device)
         except OSError as error:
-            raise ValueError(f"--teacher {name} cannot be loaded: {error}") from error
+            raise ValueError(f"--teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         return cls(name, model, image_processor, tokenizer)
 
-    def prepare_images(self, images: list["Image"]) -> dict[str, torch.Tensor]:
-        """Model inputs of RGB images, on the CPU; safe to call from several threads."""
+    @cached_property
+    def image_dim(self) -> int:
+        """Width of image features, from a probe: the configurations of the families do not agree on a name for it."""
+        probe = np.zeros((64, 64, 3), dtype=np.uint8)
+        return self.encode_images(self.prepare_images([probe])).shape[1]
+
+    @cached_property
+    def text_dim(self) -> int:
+        """Width of caption features, from a probe."""
+        return self.encode_texts(self.prepare_texts(["a"])).shape[1]
+
+    def prepare_images(self, images: list["Image | np.ndarray"]) -> dict[str, torch.Tensor]:
+        """Model inputs of RGB images (H, W, 3), on the CPU; safe to call from several threads."""
         return dict(self.image_processor(images=images, return_tensors="pt", input_data_format="channels_last"))
 
     def prepare_texts(self, texts: list[str]) -> dict[str, torch.Tensor]:

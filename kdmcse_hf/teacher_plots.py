@@ -41,9 +41,8 @@ def plot_ranks(ranks: np.ndarray, num_captions: int, path: pathlib.Path) -> None
     bins = np.unique(np.geomspace(1, num_captions + 1, 60).astype(int))
     panel.hist(ranks, bins=bins, color="tab:blue")
     panel.axvline(np.median(ranks), color="black", linestyle="--", label=f"median {np.median(ranks):,.0f}")
-    panel.set(
-        xscale="log", xlabel=f"rank of the farthest true caption among {num_captions:,} captions", ylabel="images"
-    )
+    panel.set(xscale="log", yscale="log", ylabel="images")
+    panel.set_xlabel(f"rank of the farthest true caption among {num_captions:,} captions")
     panel.legend()
     _save([panel], path)
 

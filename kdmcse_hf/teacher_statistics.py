@@ -118,7 +118,7 @@ def _neighbours(source: CaptionSource, size: int, count: int, seed: int) -> Iter
 
 
 def farthest_ranks(
-    source: CaptionSource, max_images: int = 30_000, seed: int = 0, block: int = 4096
+    source: CaptionSource, max_images: int = 30_000, seed: int = 0, block: int = 1024
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rank of each picture's farthest caption among all captions by similarity: the paper's Figure 5.
 

@@ -40,7 +40,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def inspect(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
+def measure(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
     """All numbers of the report, the samples of pairs and the ranks."""
     sampling = (arguments.batch_size, arguments.num_batches, arguments.seed)
     thresholds = teacher_statistics.threshold_by_quantile(source, arguments.quantile, *sampling)
@@ -48,7 +48,7 @@ def inspect(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, 
         raise ValueError(f"{source.path} has no caption features, so no similarities: it is for the objective mcse")
     thresholds = {kind: threshold for kind, threshold in thresholds.items() if threshold is not None}
     pairs = teacher_statistics.pair_similarities(source, *sampling)
-    grid = sorted({*np.round(np.arange(0, 1.001, 0.01), 2).tolist(), PAPER_THRESHOLD, *thresholds.values()})
+    grid = sorted({*np.round(np.arange(-0.2, 1.001, 0.01), 2).tolist(), PAPER_THRESHOLD, *thresholds.values()})
     image_ids, ranks = None, None
     if source.image_dim == source.text_dim:
         image_ids, ranks = teacher_statistics.farthest_ranks(source, arguments.max_images, arguments.seed)
@@ -115,7 +115,7 @@ def say(report: dict) -> list[str]:
 def run(arguments: argparse.Namespace) -> None:
     """Inspect, write the report and the plots, and say what was found."""
     source = FeatureStore.open(arguments.directory)
-    report, pairs, ranks = inspect(source, arguments)
+    report, pairs, ranks = measure(source, arguments)
     folder = arguments.output_dir or arguments.directory / "inspection"
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = report["recommended_thresholds"]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -185,7 +186,7 @@ def test_unusable_pictures_and_captions_are_listed_or_refused(data, tmp_path, ca
     captions = draw_imagefolder(pictures, 8)
     (pictures / "0002.png").write_bytes((pictures / "0002.png").read_bytes()[:60])
     (pictures / "0004.png").unlink()
-    captions |= {"0005.png": ["", "a red circle", "  "], "0006.png": []}
+    captions |= {"0005.png": ["", "a red circle", "  "], "0006.png": [], "0007.png": [None]}
     lines = [json.dumps({"file_name": name, "captions": texts}) for name, texts in captions.items()]
     (pictures / "metadata.jsonl").write_text("\n".join(lines))
     assert extract(data, tmp_path / "out", "--dataset", str(pictures)) == 0
@@ -193,7 +194,7 @@ def test_unusable_pictures_and_captions_are_listed_or_refused(data, tmp_path, ca
     assert "1 x broken picture" in output
     assert "problems.jsonl" in output
     store = FeatureStore.open(tmp_path / "out")
-    expected = {"broken picture": 1, "empty caption": 2, "missing picture": 1, "no caption": 1}
+    expected = {"broken picture": 1, "empty caption": 3, "missing picture": 1, "no caption": 2}
     assert store.manifest["problems"] == expected
     listed = [json.loads(line) for line in (tmp_path / "out" / "problems.jsonl").read_text().splitlines()]
     assert {(entry["image"], entry["problem"]) for entry in listed} == {
@@ -201,9 +202,13 @@ def test_unusable_pictures_and_captions_are_listed_or_refused(data, tmp_path, ca
         ("0004.png", "missing picture"),
         ("0005.png", "empty caption"),
         ("0006.png", "no caption"),
+        ("0007.png", "empty caption"),
+        ("0007.png", "no caption"),
     }
     ids = store.rows(range(len(store)))["image_ids"]
-    assert set(ids.tolist()) == {0, 1, 3, 5, 7}
+    assert set(ids.tolist()) == {0, 1, 3, 5}  # the second shard is left empty
+    assert set(datasets.load_from_disk(tmp_path / "out")["image_id"]) == {0, 1, 3, 5}
+    assert datasets.load_from_disk(tmp_path / "out" / "images")["image"][:] == [f"000{i}.png" for i in (0, 1, 3, 5)]
     assert extract(data, tmp_path / "refused", "--dataset", str(pictures), "--problems", "refuse") == 2
     assert "png: " in capsys.readouterr().err
 
@@ -213,7 +218,7 @@ def test_nothing_usable_is_an_error(data, tmp_path, capsys):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n')
     assert extract(data, tmp_path / "out", "--dataset", str(tmp_path / "pictures")) == 2
-    assert "not one picture with a caption was usable" in capsys.readouterr().err
+    assert "not one picture was usable" in capsys.readouterr().err
 
 
 def test_unusable_arguments_exit_with_status_2(data, tmp_path, capsys):

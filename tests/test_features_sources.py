@@ -165,7 +165,7 @@ def test_samples_without_a_picture_or_a_caption_are_kept_for_the_report(tmp_path
         _add(tar, "folder/b.jpg", b"...")
         _add(tar, "c.d.jpg", b"...")
     pictures = list(open_source(str(tmp_path), 4).part(0))
-    assert [picture.captions for picture in pictures] == [["a circle"], [None], [None]]
+    assert [picture.captions for picture in pictures] == [["a circle"], [], []]
     assert [picture.content for picture in pictures] == [None, b"...", None]
 
 
@@ -184,7 +184,7 @@ def test_samples_without_a_picture_or_a_caption_are_kept_for_the_report(tmp_path
         ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as --image_dir"),
         ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "--image_dir .*none: no such folder"),
         ({"x.json": "[1"}, {"dataset": "x.json"}, "x.json is not JSON"),
-        ({"x.json": "[1]"}, {"dataset": "x.json", "image_dir": "."}, "neither a Karpathy split"),
+        ({"x.json": "[1]"}, {"dataset": "x.json", "image_dir": "."}, "neither COCO's captions"),
         ({}, {"dataset": "x.json"}, "no such file"),
         ({}, {"dataset": "y*.tar"}, "no such tar file"),
         ({}, {}, "cannot be read .*; it can be a directory with metadata.jsonl"),

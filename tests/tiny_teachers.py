@@ -20,6 +20,8 @@ from transformers import (
     SiglipModel,
 )
 
+torch.set_num_threads(1)  # models this small only wait for one another's threads
+
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
 SHAPES = {"circle": "ellipse", "square": "rectangle"}
 WORDS = ("<pad>", "<bos>", "<eos>", "<unk>", "a", "an", "on", "the", "is", "picture", "of", *COLOURS, *SHAPES)
