@@ -1,0 +1,157 @@
+"""recipes/train.py as a user starts it: files in, one repository out, clear refusals."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+import tiny
+import yaml
+from huggingface_hub import ModelCard
+from transformers import AutoModel
+
+from kdmcse_hf import KDMCSEModel
+from kdmcse_hf.configuration_kdmcse import PRESETS
+
+RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
+QUICK = {"max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "use_cpu": True}
+
+
+def start(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *launcher, str(RECIPES / "train.py"), *words]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+def flags(values: dict) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, str]:
+    return tiny.write_training_files(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="module")
+def trained(sources, tmp_path_factory) -> pathlib.Path:
+    """A run from a YAML file with one value overridden by a flag."""
+    folder = tmp_path_factory.mktemp("run")
+    config = {**sources, **QUICK, "threshold": None, "pooling": "cls", "learning_rate": "1e-3"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    result = start(str(folder / "config.yaml"), "--pooling", "mean", f"--output_dir={folder / 'out'}")
+    assert result.returncode == 0, result.stderr
+    assert "STS-B dev Spearman" in result.stdout
+    return folder / "out"
+
+
+class TestWhatARunLeaves:
+    def test_scores(self, trained):
+        results = json.loads((trained / "all_results.json").read_text())
+        state = json.loads((trained / "trainer_state.json").read_text())
+        history = [entry["eval_stsb_spearman"] for entry in state["log_history"] if "eval_stsb_spearman" in entry]
+        assert len(history) == 3, "steps 3 and 6, and the restored best"
+        assert results["eval_stsb_spearman"] == pytest.approx(max(history[:2]))
+
+    def test_one_repository(self, trained):
+        model = KDMCSEModel.from_pretrained(str(trained))
+        assert (model.config.pooling, model.config.threshold, model.config.image_dim) == ("mean", None, tiny.IMAGE_DIM)
+        assert type(AutoModel.from_pretrained(trained)).__name__ == "BertModel"
+        loose = [path.name for path in trained.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+        assert loose == []
+
+    def test_the_card(self, trained):
+        card = ModelCard.load(trained / "README.md")
+        card.data.to_dict()
+        assert card.data.pipeline_tag == "sentence-similarity"
+        assert card.data.eval_results[0].metric_type == "spearman_cosine"
+        assert "| `pooling` | mean |" in card.content
+        assert str(trained.parent) not in card.content, "a card names no folder of the machine"
+
+    def test_the_cards_snippets_run(self, trained, tmp_path, monkeypatch):
+        pytest.importorskip("sentence_transformers")
+        monkeypatch.chdir(trained.parent)
+        text = (trained / "README.md").read_text()
+        snippets = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+        assert len(snippets) == 3
+        for snippet in snippets:
+            exec(compile(snippet, "card", "exec"), {})
+
+    def test_training_goes_on_from_it(self, trained, sources, tmp_path):
+        values = {**sources, **QUICK, "model_name_or_path": str(trained), "output_dir": str(tmp_path / "on")}
+        assert start(*flags({**values, "max_steps": 1, "pooling": "mean"})).returncode == 0
+        lost = {**values, "model_name_or_path": str(tmp_path / "copy")}
+        AutoModel.from_pretrained(trained).save_pretrained(tmp_path / "copy")
+        result = start(*flags(lost))
+        assert result.returncode == 2
+        assert "lacks kdmcse_heads.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("objective", ["simcse", "arccse", "mcse", "kdmcse"])
+def test_every_objective_trains(objective, sources, tmp_path):
+    values = {**sources, **QUICK, "max_steps": 2, "preset": "released", "objective": objective}
+    result = start(*flags({**values, "output_dir": str(tmp_path / "out")}))
+    assert result.returncode == 0, result.stderr
+
+
+def test_two_processes_launched_by_accelerate(sources, tmp_path):
+    launcher = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1")
+    values = {**sources, **QUICK, "gather_across_devices": True, "output_dir": str(tmp_path / "out")}
+    values["per_device_train_batch_size"] = 4
+    result = start(*flags(values), launcher=(*launcher, "--mixed_precision", "no", "--dynamo_backend", "no"))
+    assert result.returncode == 0, result.stderr[-3000:]
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert state["train_batch_size"] == 4
+    assert len(list((tmp_path / "out" / "checkpoint-6").glob("rng_state_*.pth"))) == 2, "two processes took part"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"poolin": "mean"}, "did you mean pooling?"),
+        ({"pooling": "max"}, "invalid choice: 'max'"),
+        ({"threshold": "high"}, "invalid optional_number value: 'high'"),
+        ({"margin": "3"}, "margin is 3.0"),
+        ({"text_dataset": "missing.txt"}, "there is no missing.txt"),
+        ({"stsb_path": "missing.csv"}, "missing.csv"),
+        ({"model_name_or_path": "some-org/some-model"}, "some-org/some-model"),
+        ({"per_device_train_batch_size": 1000}, "fewer than one batch of 1000"),
+    ],
+)
+def test_unusable_arguments_exit_with_2_and_one_message(change, message, sources, tmp_path):
+    result = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "out"), **change}))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_key_of_a_yaml_file_suggests_the_nearest(tmp_path):
+    (tmp_path / "config.yaml").write_text("grounding_wieght: 0.1\n")
+    result = start(str(tmp_path / "config.yaml"))
+    assert result.returncode == 2
+    assert "config.yaml: unknown key 'grounding_wieght'; did you mean grounding_weight?" in result.stderr
+
+
+def test_help_shows_all_keys():
+    text = start("--help").stdout
+    for key in ("model_name_or_path", "grounding_weight", "multimodal_period", "stsb_path", "learning_rate"):
+        assert f"--{key} " in text
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_configurations_parse_and_hold_the_papers_values(path, monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    from arguments import parse
+
+    model, data, training = parse([str(path), "--output_dir=unused", "--use_cpu=true"])
+    roberta = "roberta" in path.stem
+    assert model.model_name_or_path == ("FacebookAI/roberta-base" if roberta else "google-bert/bert-base-uncased")
+    assert training.learning_rate == (1e-5 if roberta else 3e-5)
+    assert training.per_device_train_batch_size == (128 if roberta else 64)
+    assert (training.eval_steps, training.metric_for_best_model) == (125, "eval_stsb_spearman")
+    assert (model.simcse_temperature, model.grounding_temperature, model.projection_dim) == (0.05, 0.05, 256)
+    assert (model.pooling, data.max_length) == ("cls", 32)
+    if model.objective == "kdmcse":
+        assert model.preset == ("released" if "released" in path.stem else "paper")
+        assert model.margin in (None, PRESETS[model.preset]["margin"])

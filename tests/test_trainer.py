@@ -1,0 +1,223 @@
+"""The Trainer: schedule, logs, evaluation, best checkpoint, resume."""
+
+import json
+import math
+
+import pytest
+import tiny
+import torch
+from scipy.stats import spearmanr
+from transformers import TrainerCallback
+
+from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
+from kdmcse_hf.captions import Captions
+from kdmcse_hf.checkpoints import newest_whole_checkpoint
+from kdmcse_hf.data import load_text
+
+
+def trainer(tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=None, callbacks=None, **arguments):
+    folder = tmp_path / "sources"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = folder / "text.txt"
+    text.write_text("\n".join(tiny.sentences(text_rows)), encoding="utf-8")
+    captions = Captions(tiny.captions(caption_rows, images=8), "captions") if caption_rows else None
+    widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM} if objective in ("mcse", "kdmcse") else {}
+    defaults = {
+        "output_dir": str(tmp_path / "out"),
+        "per_device_train_batch_size": 4,
+        "max_steps": 12,
+        "eval_steps": 4,
+        "logging_steps": 4,
+        "learning_rate": 1e-2,
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    return KDMCSETrainer(
+        model=model or KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, **widths),
+        args=KDMCSETrainingArguments(**{**defaults, **arguments}),
+        text_dataset=load_text(str(text)),
+        multimodal_dataset=captions,
+        eval_dataset=tiny.pairs(),
+        processing_class=tiny.tokenizer(),
+        callbacks=callbacks,
+    )
+
+
+class Recorder(TrainerCallback):
+    """What the model was given and gave, batch by batch."""
+
+    def __init__(self, model):
+        self.batches = []
+        model.register_forward_hook(self.record, with_kwargs=True)
+
+    def record(self, model, args, inputs, output):
+        if output.loss is not None:
+            parts = {
+                name: float(output[name]) for name in ("simcse_loss", "image_loss", "text_loss") if name in output
+            }
+            self.batches.append((inputs, parts))
+
+
+def test_every_second_step_is_a_caption_step_and_logs_average_the_steps_that_had_the_part(tmp_path):
+    ours = trainer(tmp_path)
+    recorder = Recorder(ours.model)
+    ours.train()
+    grounded = ["image_loss" in parts for _, parts in recorder.batches]
+    assert grounded == [step % 2 == 0 for step in range(1, 13)], "period is ceil(40 / 24)"
+    logs = [entry for entry in ours.state.log_history if "loss" in entry]
+    assert len(logs) == 3
+    for index, entry in enumerate(logs):
+        steps = [parts for _, parts in recorder.batches[4 * index : 4 * index + 4]]
+        for name in ("simcse_loss", "image_loss", "text_loss"):
+            had = [parts[name] for parts in steps if name in parts]
+            assert len(had) == (4 if name == "simcse_loss" else 2)
+            assert entry[name] == pytest.approx(sum(had) / len(had), rel=1e-5)
+
+
+def test_the_loss_falls(tmp_path):
+    ours = trainer(tmp_path, max_steps=40, logging_steps=10, caption_rows=0, objective="simcse")
+    ours.train()
+    losses = [entry["loss"] for entry in ours.state.log_history if "loss" in entry]
+    assert losses[-1] < losses[0]
+
+
+def test_evaluation_has_the_fields_keys_and_the_best_checkpoint_is_restored(tmp_path):
+    ours = trainer(tmp_path)
+    ours.train()
+    history = [entry for entry in ours.state.log_history if "eval_stsb_spearman" in entry]
+    assert [entry["step"] for entry in history] == [4, 8, 12]
+    assert {"eval_stsb_pearson", "eval_stsb_alignment", "eval_stsb_uniformity"} <= history[0].keys()
+    best = max(entry["eval_stsb_spearman"] for entry in history)
+    assert ours.state.best_metric == best
+    assert ours.evaluate()["eval_stsb_spearman"] == pytest.approx(best, abs=1e-9)
+    stored = KDMCSEModel.from_pretrained(ours.state.best_model_checkpoint).state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in ours.model.state_dict().items())
+    others = {entry["eval_stsb_spearman"] for entry in history} - {best}
+    assert others, "with one score only, restoring the best proves nothing"
+
+
+def test_the_score_is_spearman_of_the_cosines_in_any_order_and_batch_size(tmp_path):
+    scores = []
+    for size in (1, 5, 128):
+        ours = trainer(tmp_path, per_device_eval_batch_size=size)
+        scores.append(ours.evaluate()["eval_stsb_spearman"])
+    pairs, model = tiny.pairs(), ours.model.eval()
+    sides = []
+    for name in ("sentence1", "sentence2"):
+        tokens = tiny.tokenizer()(list(pairs[name]), padding=True, return_tensors="pt", return_token_type_ids=False)
+        sides.append(model.embed(**tokens).detach().double())
+    direct = 100 * spearmanr(torch.cosine_similarity(*sides), pairs["score"]).statistic
+    assert scores == pytest.approx([direct] * 3, abs=1e-6)
+
+
+def test_a_run_shorter_than_eval_steps_is_evaluated_at_its_end(tmp_path):
+    ours = trainer(tmp_path, max_steps=3, eval_steps=100)
+    ours.train()
+    assert [entry["step"] for entry in ours.state.log_history if "eval_stsb_spearman" in entry] == [3]
+    assert ours.state.best_model_checkpoint.endswith("checkpoint-3")
+
+
+def test_a_nan_score_is_an_error_with_its_cause(tmp_path):
+    ours = trainer(tmp_path)
+    with torch.no_grad():
+        ours.model.encoder.embeddings.word_embeddings.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match="NaN"):
+        ours.evaluate()
+
+
+def test_early_stopping(tmp_path):
+    class Worse(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            metrics["eval_stsb_spearman"] = 50.0 - state.global_step
+
+    ours = trainer(tmp_path, max_steps=40, early_stopping_patience=2)
+    ours.callback_handler.callbacks.insert(0, Worse())
+    ours.train()
+    assert ours.state.global_step == 12, "the first evaluation is the best, two more are worse"
+
+
+def test_accumulation_keeps_one_kind_a_step_and_logs_the_mean(tmp_path):
+    ours = trainer(tmp_path, gradient_accumulation_steps=3, max_steps=4, logging_steps=4)
+    recorder = Recorder(ours.model)
+    ours.train()
+    assert ["image_loss" in parts for _, parts in recorder.batches] == [False] * 3 + [True] * 3 + [False] * 3 + [
+        True
+    ] * 3
+    log = next(entry for entry in ours.state.log_history if "loss" in entry)
+    weight = ours.model.config.grounding_weight
+    totals = [
+        p["simcse_loss"] + weight * (p.get("image_loss", 0) + p.get("text_loss", 0)) for _, p in recorder.batches
+    ]
+    assert log["loss"] == pytest.approx(sum(totals) / 12, rel=1e-4)
+
+
+class Stop(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            control.should_training_stop = True
+
+
+@pytest.mark.parametrize("stop", [4, 16])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, stop):
+    """With dropout, in the first epoch and in a later one; the epoch has 14 or so steps."""
+    arguments = {"max_steps": 24, "save_total_limit": None}
+    whole = trainer(tmp_path / "whole", **arguments)
+    whole.train()
+    cut = trainer(tmp_path / "cut", callbacks=[Stop(stop)], **arguments)
+    cut.train()
+    resumed = trainer(tmp_path / "cut", **arguments)
+    resumed.train(resume_from_checkpoint=newest_whole_checkpoint(resumed.args.output_dir))
+    assert resumed.state.global_step == 24
+    assert len(whole.get_train_dataloader()) < 24, "a second epoch is reached"
+    last = [KDMCSEModel.from_pretrained(f"{run.args.output_dir}/checkpoint-24") for run in (whole, resumed)]
+    for name, value in last[0].state_dict().items():
+        assert torch.equal(value, last[1].state_dict()[name]), name
+
+
+def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
+    ours = trainer(tmp_path, save_total_limit=None)
+    ours.train()
+    output = tmp_path / "out"
+    assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-12")
+    (output / "checkpoint-12" / "trainer_state.json").write_text('{"global_st')
+    assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-8")
+    (output / "checkpoint-8" / "optimizer.pt").unlink()
+    assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-4")
+    assert newest_whole_checkpoint(str(tmp_path / "nothing")) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"caption_rows": 0}, "'kdmcse' needs multimodal_dataset"),
+        ({"text_rows": 3}, "text_dataset has 3 usable rows, fewer than one batch of 4"),
+        ({"caption_rows": 2}, "multimodal_dataset has 2 usable rows"),
+        ({"multimodal_period": "often"}, "multimodal_period is 'often'"),
+        ({"mini_batch_size": 2}, "not built yet"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        trainer(tmp_path, **arguments)
+
+
+def test_a_text_set_no_larger_than_the_captions_says_that_it_is_never_read(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
+    ours = trainer(tmp_path, text_rows=20)
+    assert "the text is never read" in warnings[0]
+    assert ours.train_sampler().period == 1
+    warnings.clear()
+    trainer(tmp_path, text_rows=20, multimodal_period="2")
+    assert not warnings
+
+
+def test_checkpoints_hold_no_pickled_arguments(tmp_path):
+    ours = trainer(tmp_path, max_steps=4)
+    ours.train()
+    assert not list((tmp_path / "out").rglob("training_args.bin"))
+    state = json.loads((tmp_path / "out" / "checkpoint-4" / "trainer_state.json").read_text())
+    assert math.isfinite(state["best_metric"])
