@@ -8,6 +8,7 @@ import argparse
 import json
 import pathlib
 import sys
+from collections.abc import Iterator
 
 from accelerate import PartialState
 
@@ -39,7 +40,8 @@ def main() -> None:
     for model in arguments.models:
         encoder = SentenceEncoder.from_pretrained(model, arguments.pooling)
         report = find_report(reports, model, encoder.pooling, arguments.data)
-        for report["tasks"] in score_tasks(encoder, tasks, report["tasks"]):
+        for name, scores in score_tasks(encoder, tasks, report["tasks"]):
+            report["tasks"][name] = scores
             write_json(arguments, reports)
         add_averages(report)
     write_json(arguments, reports)
@@ -86,15 +88,14 @@ def chosen_tasks(names: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict):
-    """Yields the scores so far, after every task that `done` lacks; STS sentences are encoded in one go before."""
+def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict) -> Iterator[tuple[str, dict]]:
+    """Yields name and scores of every task that `done` lacks. All STS sentences are encoded in one go before."""
     missing = [name for name in tasks if name not in done]
     pairs = [pair for name in missing if name not in TRANSFER_TASKS for part in tasks[name].values() for pair in part]
     encoder.encode([sentence for pair in pairs for sentence in pair[:2]])
     for name in missing:
-        evaluate = evaluate_transfer_task if name in TRANSFER_TASKS else evaluate_sts_task
-        done = {**done, name: evaluate(encoder, name, tasks[name])}
-        yield done
+        evaluate_task = evaluate_transfer_task if name in TRANSFER_TASKS else evaluate_sts_task
+        yield name, evaluate_task(encoder, name, tasks[name])
 
 
 def read_reports(arguments: argparse.Namespace) -> list[dict]:

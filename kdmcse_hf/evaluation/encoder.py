@@ -58,7 +58,8 @@ class SentenceEncoder:
         new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._memory]
         if new:
             self._memory.update(zip(new, self._encode_distinct(new), strict=True))
-        return np.stack([self._memory[sentence] for sentence in sentences])
+        rows = [self._memory[sentence] for sentence in sentences]
+        return np.stack(rows) if rows else np.empty((0, self.model.config.hidden_size), dtype=np.float32)
 
     def encode_pairs(self, first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings (n, hidden) of each side of n pairs."""

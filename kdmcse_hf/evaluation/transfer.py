@@ -1,8 +1,8 @@
 """SentEval's seven transfer tasks: a logistic regression on frozen sentence embeddings, its strength chosen on dev."""
 
 import pathlib
-from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def evaluate_transfer_task(encoder: SentenceEncoder, name: str, splits: dict[str
     return result
 
 
-def _sklearn():  # noqa: ANN202 - an optional module
+def _sklearn() -> ModuleType:
     try:
         import sklearn.linear_model
         import sklearn.metrics
@@ -104,18 +104,24 @@ def _features(encoder: SentenceEncoder, split: Split) -> np.ndarray:
     return np.concatenate([np.abs(first - second), first * second], axis=1)
 
 
-def _cross_validated(sklearn, strengths: list[float]):  # noqa: ANN001, ANN202
+def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> "LogisticRegressionCV":  # noqa: F821
     folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     return sklearn.linear_model.LogisticRegressionCV(
-        Cs=strengths, cv=folds, scoring="accuracy", max_iter=1000, n_jobs=-1, use_legacy_attributes=False
+        Cs=strengths,
+        cv=folds,
+        scoring="accuracy",
+        max_iter=1000,
+        n_jobs=-1,
+        use_legacy_attributes=False,
+        l1_ratios=(0,),
     )
 
 
-def _best_score(model) -> float:  # noqa: ANN001
+def _best_score(model: "LogisticRegressionCV") -> float:  # noqa: F821
     return 100 * float(model.scores_.mean(axis=0).max())
 
 
-def _nested(sklearn, inputs: np.ndarray, labels: np.ndarray) -> dict:  # noqa: ANN001
+def _nested(sklearn: ModuleType, inputs: np.ndarray, labels: np.ndarray) -> dict:
     folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     accuracies, dev_accuracies = [], []
     for train, test in folds.split(inputs, labels):
@@ -129,7 +135,7 @@ def _nested(sklearn, inputs: np.ndarray, labels: np.ndarray) -> dict:  # noqa: A
     }
 
 
-def _chosen_on_dev(sklearn, train: tuple, dev: tuple) -> tuple:  # noqa: ANN001
+def _chosen_on_dev(sklearn: ModuleType, train: tuple, dev: tuple) -> tuple:
     models = [sklearn.linear_model.LogisticRegression(C=c, max_iter=1000).fit(*train) for c in STRENGTHS]
     scores = [100 * float(model.score(*dev)) for model in models]
     best = int(np.argmax(scores))
