@@ -1,6 +1,8 @@
-"""The field's evaluation: STS tasks, transfer tasks, alignment and uniformity, for any encoder."""
+"""The field's evaluation: STS tasks, transfer tasks, alignment and uniformity, for any encoder.
 
-from .alignment import alignment, mcse_alignment_uniformity, uniformity
+`alignment` and `uniformity` are in the module `alignment`.
+"""
+
 from .encoder import SentenceEncoder
 from .sts import STS_TASKS, evaluate_sts_task, load_sts_task, load_stsb, sts_scores
 from .tables import build_tables, to_latex, to_markdown, to_text
@@ -10,17 +12,14 @@ __all__ = [
     "STS_TASKS",
     "TRANSFER_TASKS",
     "SentenceEncoder",
-    "alignment",
     "build_tables",
     "evaluate_sts_task",
     "evaluate_transfer_task",
     "load_sts_task",
     "load_stsb",
     "load_transfer_task",
-    "mcse_alignment_uniformity",
     "sts_scores",
     "to_latex",
     "to_markdown",
     "to_text",
-    "uniformity",
 ]

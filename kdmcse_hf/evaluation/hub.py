@@ -1,6 +1,7 @@
 """The STS tasks from the Hub: the `mteb/*` sets at the revisions that MTEB scores, on the papers' splits."""
 
 import hashlib
+import re
 
 import datasets
 
@@ -19,7 +20,7 @@ REPOSITORIES = {
 # that the papers score. The parts have no label there, so the test pairs are known by their digest.
 SICK_TEST_PAIRS = 4927
 SICK_TEST_STARTS = (5000, 4500, 500, 0)  # after train and trial, after train, after trial, first
-SICK_TEST_SHA256 = "2744ee1c6c835a58a92829e2225537284b551c752a9cae943d89bb847b3d04fb"
+SICK_TEST_SHA256 = "b6e0107378dc8d7ec42a610c65f6aab46a049a54c8bc4ae228844c3d29ed6446"
 
 
 def load_hub_task(task: str, split: str) -> Subsets:
@@ -53,8 +54,9 @@ def _sick_test(pairs: list[Pair]) -> list[Pair]:
 
 
 def _digest(pairs: list[Pair]) -> str:
-    text = "\n".join(f"{first}\t{second}".lower() for first, second, _ in pairs)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # Letters and digits only: SentEval's copy is tokenised ("man ' s"), others are not.
+    lines = ["\t".join(re.sub(r"[^a-z0-9]", "", sentence.lower()) for sentence in pair[:2]) for pair in pairs]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _words(sentence: str) -> str:
