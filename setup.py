@@ -32,7 +32,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["kdmcse_hf", "kdmcse_hf.*"]),
-    package_data={"kdmcse_hf": ["metrics/*/README.md"]},
+    package_data={"kdmcse_hf": ["metrics/*/README.md", "metrics/*/requirements.txt"]},
     install_requires=[
         "torch>=2.6",
         "transformers>=5,<6",

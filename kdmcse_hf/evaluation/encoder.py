@@ -1,11 +1,13 @@
 """Sentence embeddings of any encoder that stock `AutoModel` loads: each sentence once, by length, on all ranks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from tqdm.auto import tqdm
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutput
 
 from .pooling import find_pooling
@@ -58,33 +60,48 @@ class SentenceEncoder:
         new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._memory]
         if new:
             self._memory.update(zip(new, self._encode_distinct(new), strict=True))
-        return np.stack([self._memory[sentence] for sentence in sentences])
+        rows = [self._memory[sentence] for sentence in sentences]
+        return np.stack(rows) if rows else np.empty((0, self.model.config.hidden_size), dtype=np.float32)
 
     def encode_pairs(self, first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings (n, hidden) of each side of n pairs."""
         both = self.encode([*first, *second])
         return both[: len(first)], both[len(first) :]
 
+    def encode_with_dropout(self, sentences: list[str], views: int, seed: int) -> np.ndarray:
+        """Embeddings (n, views, hidden), normalised, of n sentences under `views` dropout masks each."""
+        torch.manual_seed(seed)
+        copies = [sentence for sentence in sentences for _ in range(views)]
+        embeddings = self._forward(self._tokenize(copies), range(len(copies)), training=True)
+        return torch.nn.functional.normalize(embeddings, dim=-1).view(len(sentences), views, -1).cpu().numpy()
+
+    def _tokenize(self, sentences: list[str]) -> BatchEncoding:
+        return self.tokenizer(sentences, truncation=True, max_length=self.max_length)
+
+    def _forward(self, tokens: BatchEncoding, rows: Sequence[int], training: bool = False) -> torch.Tensor:
+        batch = self.tokenizer.pad(
+            {key: [values[row] for row in rows] for key, values in tokens.items()}, return_tensors="pt"
+        ).to(self.model.device)
+        was_training = self.model.training
+        self.model.train(training)
+        try:
+            with torch.inference_mode():
+                return pool(self.model(**batch), batch["attention_mask"], self.pooling).float()
+        finally:
+            self.model.train(was_training)
+
     def _encode_distinct(self, sentences: list[str]) -> np.ndarray:
-        tokens = self.tokenizer(sentences, truncation=True, max_length=self.max_length)
+        tokens = self._tokenize(sentences)
         lengths = [len(ids) for ids in tokens["input_ids"]]
         # The longest first: memory that is too small fails at once.
         order = sorted(range(len(sentences)), key=lambda row: -lengths[row])
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         state = PartialState()
         embeddings = torch.zeros(len(sentences), self.model.config.hidden_size, device=self.model.device)
-        training = self.model.training
-        self.model.eval()
         share = batches[state.process_index :: state.num_processes]
-        with torch.inference_mode():
-            for rows in tqdm(share, desc="Encoding", unit="batch", disable=not state.is_main_process):
-                batch = self.tokenizer.pad(
-                    {key: [values[row] for row in rows] for key, values in tokens.items()}, return_tensors="pt"
-                ).to(self.model.device)
-                output = self.model(**batch)
-                embeddings[rows] = pool(output, batch["attention_mask"], self.pooling).float()
-        self.model.train(training)
-        # Each row is nonzero on one rank only: the sum is the gathered matrix, exactly.
+        for rows in tqdm(share, desc="Encoding", unit="batch", disable=not state.is_main_process):
+            embeddings[rows] = self._forward(tokens, rows)
+        # Each row is filled on one rank only: the sum is the gathered matrix, exactly.
         return reduce(embeddings, "sum").cpu().numpy()
 
 

@@ -23,15 +23,16 @@ def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, st
             further module, so that scores of the encoder alone would not be those of the model.
         FileNotFoundError: no such directory or Hub repository can be had.
     """
-    modules = _read_json(name_or_path, "modules.json") or []
-    kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
-    subfolder = kinds.get("Transformer", "")
+    try:
+        modules = _read_json(name_or_path, "modules.json") or []
+        kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
+        subfolder = kinds.get("Transformer", "")
+        config = AutoConfig.from_pretrained(name_or_path, subfolder=subfolder)
+    except OSError as error:
+        raise FileNotFoundError(f"no model can be had at {name_or_path!r}: {error}") from None
     if pooling is not None:
         return pooling, subfolder
-    try:
-        declared = getattr(AutoConfig.from_pretrained(name_or_path, subfolder=subfolder), "kdmcse", {}).get("pooling")
-    except OSError as error:
-        raise FileNotFoundError(f"no model at {name_or_path!r}: {error}") from None
+    declared = getattr(config, "kdmcse", {}).get("pooling")
     if declared is None:
         _refuse_other_modules(name_or_path, list(kinds))
         declared = _pooling_module(name_or_path, kinds["Pooling"]) if "Pooling" in kinds else DEFAULT_POOLING

@@ -99,11 +99,11 @@ def read_rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
         raise ValueError(f"{path} is empty")
 
 
-def parse_score(text: str, path: pathlib.Path | str, line: int, low: float, high: float) -> float:
+def parse_score(text: str, path: pathlib.Path | str, row: int, low: float, high: float) -> float:
     """A gold score as a number.
 
     Raises:
-        ValueError: it is not a finite number between `low` and `high`; file and line are named.
+        ValueError: it is not a finite number between `low` and `high`; file and row are named.
     """
     try:
         score = float(text)
@@ -111,5 +111,5 @@ def parse_score(text: str, path: pathlib.Path | str, line: int, low: float, high
         score = math.nan
     if not (math.isfinite(score) and low <= score <= high):
         allowed = f"a number between {low} and {high}" if math.isfinite(high) else "a finite number"
-        raise ValueError(f"{path}, line {line}: the score is {text!r}, expected {allowed}")
+        raise ValueError(f"{path}, row {row}: the score is {text!r}, expected {allowed}")
     return score

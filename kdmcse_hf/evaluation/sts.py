@@ -1,6 +1,7 @@
 """Semantic textual similarity: the STS-B loader for training, the scorer, and the seven tasks of the papers."""
 
 import csv
+import json
 import math
 import pathlib
 
@@ -115,33 +116,37 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
 
 
 def _load_file(path: pathlib.Path) -> datasets.Dataset:
-    builders = {".csv": ("csv", {}), ".tsv": ("csv", {"sep": "\t", "quoting": csv.QUOTE_NONE})}
-    builders[".json"] = builders[".jsonl"] = ("json", {})
-    if path.suffix not in builders:
-        raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
-    builder, options = builders[path.suffix]
-    if builder == "csv":
-        # Only a missing cell is missing: "null" and "NA" are words.
-        options = {"keep_default_na": False, "dtype": str, "encoding": "utf-8-sig", **options}
-    try:
-        dataset = datasets.load_dataset(builder, data_files=str(path), split="train", **options)
-    except datasets.exceptions.DatasetGenerationError as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error.__cause__ or error}") from error
-    missing = [column for column in COLUMNS if column not in dataset.column_names]
-    if missing:
-        raise ValueError(f"{path} has no column {missing}: found {dataset.column_names}, needed {COLUMNS}")
-    if len(dataset) == 0:
+    rows = _read_records(path)
+    if not rows:
         raise ValueError(f"{path} holds no pair")
-    return _checked(dataset.select_columns(COLUMNS), path)
+    for number, row in enumerate(rows, 1):
+        missing = [column for column in COLUMNS if row.get(column) is None]
+        if missing:
+            raise ValueError(f"{path}, row {number}: no {missing}, found {list(row)}, needed {COLUMNS}")
+        for column in COLUMNS[:2]:
+            if not isinstance(row[column], str):
+                raise ValueError(f"{path}, row {number}: {column} is {row[column]!r}, expected text")
+        row["score"] = parse_score(row["score"], path, number, -math.inf, math.inf)
+    return _to_dataset({"": [tuple(row[column] for column in COLUMNS) for row in rows]})
 
 
-def _checked(dataset: datasets.Dataset, path: pathlib.Path) -> datasets.Dataset:
-    for column in ("sentence1", "sentence2"):
-        for row, sentence in enumerate(dataset[column]):
-            if not isinstance(sentence, str):
-                raise ValueError(f"{path}, row {row + 1}: {column} is {sentence!r}, expected text")
-    scores = [parse_score(score, path, row, -math.inf, math.inf) for row, score in enumerate(dataset["score"], 1)]
-    return _to_dataset({"": list(zip(dataset["sentence1"], dataset["sentence2"], scores, strict=True))})
+def _read_records(path: pathlib.Path) -> list[dict]:
+    if path.suffix not in (".csv", ".tsv", ".json", ".jsonl"):
+        raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".csv":
+                return list(csv.DictReader(file))
+            if path.suffix == ".tsv":  # no quoting rules, as in SentEval
+                return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+            records = (
+                json.load(file) if path.suffix == ".json" else [json.loads(line) for line in file if line.strip()]
+            )
+    except (json.JSONDecodeError, csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from None
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ValueError(f"{path} must hold a list of objects with {COLUMNS}")
+    return records
 
 
 def _to_dataset(subsets: Subsets) -> datasets.Dataset:

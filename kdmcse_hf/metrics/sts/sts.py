@@ -58,7 +58,7 @@ class STS(evaluate.Metric):
         )
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
-        if np.ndim(predictions[0]) > 0:
+        if isinstance(predictions[0], (list, np.ndarray)):
             predictions = _pair_similarities(predictions)
         return correlations(predictions, references)
 

@@ -1,0 +1,79 @@
+"""Ratios of our evaluation time to sentence-transformers' encode and Spearman (batch 32), same model and sentences.
+
+python benchmarks/evaluate.py MODEL --data DIR [--rounds 3] [--threads 2]
+The two take turns; medians are compared. Wall-clock ratios hold on an idle machine, ratios of CPU time on any.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from scipy.stats import spearmanr
+from sentence_transformers import SentenceTransformer
+
+from kdmcse_hf.evaluation import STS_TASKS, SentenceEncoder, evaluate_sts_task, load_sts_task
+
+GOALS = {"STS-B dev": 0.8, "seven STS tasks": 0.6}
+
+
+def main() -> None:
+    """Times both on STS-B dev and on the seven tasks, and prints the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="directory or Hub id of a SentenceTransformer")
+    parser.add_argument("--data", required=True, help="SentEval's data/downstream directory")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is run (default: 3)")
+    parser.add_argument("--threads", type=int, default=2, help="torch threads (default: 2)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    theirs, ours = SentenceTransformer(arguments.model, device="cpu"), SentenceEncoder.from_pretrained(arguments.model)
+    for title, names in (("STS-B dev", ("STS-B-dev",)), ("seven STS tasks", STS_TASKS)):
+        tasks = {name: load_sts_task(name, arguments.data) for name in names}
+        runs = [lambda tasks=tasks: score_theirs(theirs, tasks), lambda tasks=tasks: score_ours(ours, tasks)]
+        compare(title, runs, arguments.rounds)
+
+
+def compare(title: str, runs: list[Callable], rounds: int) -> None:
+    """Prints medians and their ratio, ours to theirs, and the largest difference of the scores."""
+    times = [[timed(run) for run in runs] for _ in range(rounds)]
+    for kind, label in enumerate(("wall", "cpu")):
+        theirs, ours = (statistics.median(row[side][kind] for row in times) for side in (0, 1))
+        print(
+            f"{title}: {label} {ours:.1f} s, sentence-transformers {theirs:.1f} s, ratio {ours / theirs:.2f}", end=""
+        )
+        print(f" (goal {GOALS[title]})", flush=True)
+    differences = [abs(theirs - ours) for theirs, ours in zip(*(side[2] for side in times[0]), strict=True)]
+    print(f"{title}: largest difference of a Spearman score {max(differences):.4f}")
+
+
+def timed(run: Callable) -> tuple[float, float, list[float]]:
+    """Wall-clock seconds, CPU seconds and result of one run."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = run()
+    return time.perf_counter() - wall, time.process_time() - cpu, result
+
+
+def score_theirs(model: SentenceTransformer, tasks: dict) -> list[float]:
+    """Spearman x100 of each task, encoded as sentence-transformers' evaluator does: side by side, task by task."""
+    scores = []
+    for subsets in tasks.values():
+        first, second, gold = zip(*[pair for pairs in subsets.values() for pair in pairs], strict=True)
+        sides = [
+            model.encode(list(side), batch_size=32, normalize_embeddings=True, show_progress_bar=False)
+            for side in (first, second)
+        ]
+        scores.append(100 * spearmanr((sides[0] * sides[1]).sum(axis=1), gold).statistic)
+    return scores
+
+
+def score_ours(encoder: SentenceEncoder, tasks: dict) -> list[float]:
+    """Spearman x100 of each task; every sentence is encoded anew, once for all tasks."""
+    fresh = SentenceEncoder(encoder.model, encoder.tokenizer, encoder.pooling)
+    pairs = [pair for subsets in tasks.values() for part in subsets.values() for pair in part]
+    fresh.encode([sentence for pair in pairs for sentence in pair[:2]])
+    return [evaluate_sts_task(fresh, name, subsets)["spearman"] for name, subsets in tasks.items()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""SentEval's seven transfer tasks: a logistic regression on frozen sentence embeddings, its strength chosen on dev."""
+
+import pathlib
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from .encoder import SentenceEncoder
+from .senteval import find_file, read_lines, read_rows
+
+TRANSFER_TASKS = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
+FOLDS, SEED = 10, 1111
+# Inverse strengths of the L2 penalty that SentEval's scikit-learn classifiers choose from.
+STRENGTHS = [2.0**power for power in range(-2, 4)]
+TREC_STRENGTHS = [2.0**power for power in range(-1, 6)]
+BINARY_FILES = {
+    "MR": ("rt-polarity.pos", "rt-polarity.neg"),
+    "CR": ("custrev.pos", "custrev.neg"),
+    "SUBJ": ("subj.objective", "subj.subjective"),
+    "MPQA": ("mpqa.pos", "mpqa.neg"),
+}
+
+
+@dataclass
+class Split:
+    """Labelled texts: one column of n sentences, or two for pairs, and n labels."""
+
+    columns: list[list[str]]
+    labels: np.ndarray
+
+
+def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
+    """The splits of a task: `all` for MR, CR, SUBJ, MPQA, which are cross-validated; else `train`, `test`[, `dev`].
+
+    Args:
+        name: one of `TRANSFER_TASKS`.
+        data: SentEval's data directory.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, a line is not of the task's form; file and line are named.
+    """
+    if data is None:
+        raise ValueError(
+            f"{name} is read from SentEval's data directory only: no set on the Hub has its splits. Give --data DIR"
+        )
+    folder = pathlib.Path(data)
+    if name in BINARY_FILES:
+        parts = [_sentences(find_file(folder, name, name=file)) for file in BINARY_FILES[name]]
+        return {"all": Split([parts[0] + parts[1]], np.repeat([1, 0], [len(part) for part in parts]))}
+    if name == "SST2":
+        names = {split: f"sentiment-{split}" for split in ("train", "dev", "test")}
+        return {split: _sst(find_file(folder, "SST/binary", name=file)) for split, file in names.items()}
+    reader, subfolder, names = {
+        "TREC": (_trec, "TREC", {"train": "train_5500.label", "test": "TREC_10.label"}),
+        "MRPC": (_mrpc, "MRPC", {"train": "msr_paraphrase_train.txt", "test": "msr_paraphrase_test.txt"}),
+    }[name]
+    return {split: reader(find_file(folder, subfolder, name=file)) for split, file in names.items()}
+
+
+def evaluate_transfer_task(encoder: SentenceEncoder, name: str, splits: dict[str, Split]) -> dict:
+    """Accuracy by SentEval's protocol, with scikit-learn's logistic regression.
+
+    MR, CR, SUBJ and MPQA: 10-fold cross-validation, the strength chosen by 10 inner folds of each. TREC and MRPC:
+    the strength chosen by 10-fold cross-validation on train, accuracy on test. SST2: chosen on dev. Features are the
+    embedding u, for MRPC [|u - v|, u * v].
+
+    Returns:
+        `accuracy` and `dev_accuracy` (x100), `n` test examples, for MRPC also `f1` (x100).
+
+    Raises:
+        ImportError: scikit-learn is missing.
+    """
+    sklearn = _sklearn()
+    features = {split: (_features(encoder, part), part.labels) for split, part in splits.items()}
+    if "all" in features:
+        return _nested(sklearn, *features["all"])
+    if "dev" in features:
+        model, dev_accuracy = _chosen_on_dev(sklearn, features["train"], features["dev"])
+    else:
+        model = _cross_validated(sklearn, TREC_STRENGTHS).fit(*features["train"])
+        dev_accuracy = _best_score(model)
+    inputs, labels = features["test"]
+    result = {"accuracy": 100 * float(model.score(inputs, labels)), "dev_accuracy": dev_accuracy, "n": len(labels)}
+    if name == "MRPC":
+        result["f1"] = 100 * float(sklearn.metrics.f1_score(labels, model.predict(inputs)))
+    return result
+
+
+def _sklearn() -> ModuleType:
+    try:
+        import sklearn.linear_model
+        import sklearn.metrics
+        import sklearn.model_selection
+    except ImportError as error:
+        raise ImportError("transfer tasks need scikit-learn: pip install 'kdmcse_hf[transfer]'") from error
+    return sklearn
+
+
+def _features(encoder: SentenceEncoder, split: Split) -> np.ndarray:
+    if len(split.columns) == 1:
+        return encoder.encode(split.columns[0])
+    first, second = encoder.encode_pairs(*split.columns)
+    return np.concatenate([np.abs(first - second), first * second], axis=1)
+
+
+def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> "LogisticRegressionCV":  # noqa: F821
+    folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    return sklearn.linear_model.LogisticRegressionCV(
+        Cs=strengths,
+        cv=folds,
+        scoring="accuracy",
+        max_iter=1000,
+        n_jobs=-1,
+        use_legacy_attributes=False,
+        l1_ratios=(0,),
+    )
+
+
+def _best_score(model: "LogisticRegressionCV") -> float:  # noqa: F821
+    return 100 * float(model.scores_.mean(axis=0).max())
+
+
+def _nested(sklearn: ModuleType, inputs: np.ndarray, labels: np.ndarray) -> dict:
+    folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    accuracies, dev_accuracies = [], []
+    for train, test in folds.split(inputs, labels):
+        model = _cross_validated(sklearn, STRENGTHS).fit(inputs[train], labels[train])
+        dev_accuracies.append(_best_score(model))
+        accuracies.append(100 * model.score(inputs[test], labels[test]))
+    return {
+        "accuracy": float(np.mean(accuracies)),
+        "dev_accuracy": float(np.mean(dev_accuracies)),
+        "n": len(labels),
+    }
+
+
+def _chosen_on_dev(sklearn: ModuleType, train: tuple, dev: tuple) -> tuple:
+    models = [sklearn.linear_model.LogisticRegression(C=c, max_iter=1000).fit(*train) for c in STRENGTHS]
+    scores = [100 * float(model.score(*dev)) for model in models]
+    best = int(np.argmax(scores))
+    return models[best], scores[best]
+
+
+def _sentences(path: pathlib.Path) -> list[str]:
+    return [" ".join(line.split()) for line in read_lines(path, "latin-1")]
+
+
+def _sst(path: pathlib.Path) -> Split:
+    rows = list(read_rows(path, 2))
+    return Split([[row[0] for row in rows]], _labels([row[1] for row in rows], path, ["0", "1"]))
+
+
+def _trec(path: pathlib.Path) -> Split:
+    rows = [line.partition(" ") for line in read_lines(path, "latin-1")]
+    coarse = [label.partition(":")[0] for label, _, _ in rows]
+    labels = _labels(coarse, path, ["ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"])
+    return Split([[" ".join(question.split()) for _, _, question in rows]], labels)
+
+
+def _mrpc(path: pathlib.Path) -> Split:
+    rows = list(read_rows(path, 5))[1:]  # the first line is the header
+    return Split([[row[3] for row in rows], [row[4] for row in rows]], _labels([r[0] for r in rows], path, ["0", "1"]))
+
+
+def _labels(labels: list[str], path: pathlib.Path, allowed: list[str]) -> np.ndarray:
+    for row, label in enumerate(labels, 1):
+        if label not in allowed:
+            raise ValueError(f"{path}, example {row}: the label is {label!r}, expected one of {allowed}")
+    return np.array([allowed.index(label) for label in labels])
