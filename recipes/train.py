@@ -11,7 +11,7 @@ import sys
 
 from arguments import DataArguments, ModelArguments, parse
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer, set_seed
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.captions import load_captions
@@ -28,12 +28,19 @@ def build_model(arguments: ModelArguments, captions) -> KDMCSEModel:
     if arguments.objective in ("mcse", "kdmcse") and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
     source = {"revision": arguments.model_revision}
-    config = AutoConfig.from_pretrained(arguments.model_name_or_path, **source)
-    if hasattr(config, "kdmcse"):
+    if hasattr(encoder_config(arguments), "kdmcse"):
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
+
+
+def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
+    """Of the encoder or KDMCSE checkpoint to start from."""
+    try:
+        return AutoConfig.from_pretrained(arguments.model_name_or_path, revision=arguments.model_revision)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
 
 
 def build_trainer(
@@ -41,6 +48,7 @@ def build_trainer(
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts."""
     set_seed(training.seed)
+    encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
     captions = load_captions(data.multimodal_dataset, model_arguments.objective) if data.multimodal_dataset else None
     pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None

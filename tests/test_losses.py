@@ -9,6 +9,8 @@ import pytest
 import reference
 import torch
 from hypothesis import given, settings
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss, cosine_similarity, rotate
 
@@ -221,6 +223,25 @@ def test_half_precision_inputs_and_autocast_are_computed_in_float32():
         assert rounded[name].dtype == torch.float32
         torch.testing.assert_close(under_autocast[name], exact[name])
         torch.testing.assert_close(rounded[name], exact[name], rtol=0.1, atol=0.1)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Elements of the largest tensor that any operation returned."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        tensors = [tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)]
+        self.elements = max([self.elements, *(tensor.numel() for tensor in tensors)])
+        return result
+
+
+def test_no_tensor_of_rows_by_rows_by_width_is_built():
+    x = {name: torch.randn(64, 96, requires_grad=not name.startswith("teacher")) for name in INPUTS}
+    with LargestTensor() as largest:
+        sum(all_losses(x, torch.arange(64)).values()).backward()
+    assert largest.elements == max(64 * 64, 64 * 96)
 
 
 def test_a_zero_vector_has_cosine_zero():
