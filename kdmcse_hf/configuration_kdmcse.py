@@ -30,9 +30,9 @@ class KDMCSEConfig(PreTrainedConfig):
         tau of Eq. 1 and 10, tau' of Eq. 3 and 13.
     margin (`float`, *optional*):
         m_c in radians, of Eq. 10 for `"arccse"` and of Eq. 12 for `"kdmcse"`. Paper 0.125, released 0.15.
-    threshold (`float`, *optional*):
+    threshold (`float` or pair, *optional*):
         Teacher similarity from which on a negative is left out; `None` leaves none out, `"preset"` takes the
-        preset's. Paper 0.85, released `None`.
+        preset's, a pair is for image loss and text loss apart. Paper 0.85, released `None`.
     simcse_margin (`float`, *optional*):
         Constant margin of the SimCSE term in radians. Paper 0, released 0.15.
     grounding_weight (`float`, defaults to 0.01):
@@ -59,7 +59,7 @@ class KDMCSEConfig(PreTrainedConfig):
     simcse_temperature: float | int = 0.05
     grounding_temperature: float | int = 0.05
     margin: float | int | None = None
-    threshold: float | int | str | None = "preset"
+    threshold: float | int | str | list | tuple | None = "preset"
     simcse_margin: float | int | None = None
     grounding_weight: float | int = 0.01
     projection_dim: int = 256
@@ -84,6 +84,8 @@ class KDMCSEConfig(PreTrainedConfig):
         """Part of `validate`, which `@strict` runs after construction and before saving."""
         if isinstance(self.threshold, str):
             raise ValueError(f"threshold is {self.threshold!r}: a number, null (off) or 'preset' is needed")
+        if isinstance(self.threshold, list | tuple) and len(self.threshold) != 2:
+            raise ValueError(f"threshold is {self.threshold!r}: one for the image loss and one for the text loss")
         if self.projection_dim < 1:
             raise ValueError(f"projection_dim is {self.projection_dim}: at least 1 is needed")
         if self.grounding_weight < 0:

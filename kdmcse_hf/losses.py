@@ -20,6 +20,8 @@ from torch import nn
 
 from .distributed import gather_with_gradient, rank
 
+Threshold = float | tuple[float | None, float | None] | None  # one for both losses, or (image, text)
+
 # Vectors shorter than this are not stretched to unit length: the gradient of normalising is 1 / length, and it must
 # fit the dtype of the input (the largest float16 is 65,504).
 _SHORTEST = {torch.float16: 2e-3}
@@ -177,7 +179,8 @@ class KDMCSELoss(ContrastiveLoss):
     Args:
         temperature: tau'.
         margin: m_c, radians, at least 0.
-        threshold: teacher similarity from which on a negative counts as false; None leaves all in.
+        threshold: teacher similarity from which on a negative counts as false; None leaves all in. A pair sets it for
+            the image loss and the text loss apart, since captions resemble each other more than they do pictures.
         reading: "paper" or "released".
     """
 
@@ -185,7 +188,7 @@ class KDMCSELoss(ContrastiveLoss):
         self,
         temperature: float,
         margin: float,
-        threshold: float | None,
+        threshold: Threshold,
         reading: str,
         gather_across_devices: bool = False,
     ):
@@ -193,7 +196,8 @@ class KDMCSELoss(ContrastiveLoss):
         if reading not in ("paper", "released"):
             raise ValueError(f"reading is {reading!r}: it must be 'paper' or 'released'")
         self.margin = _checked_margin(margin)
-        self.threshold = threshold
+        image, text = threshold if isinstance(threshold, list | tuple) else (threshold, threshold)
+        self.thresholds = {"image_loss": image, "text_loss": text}
         self.reading = reading
 
     @classmethod
@@ -201,7 +205,7 @@ class KDMCSELoss(ContrastiveLoss):
         cls,
         temperature: float = 0.05,
         margin: float = 0.125,
-        threshold: float | None = 0.85,
+        threshold: Threshold = 0.85,
         gather_across_devices: bool = False,
     ) -> "KDMCSELoss":
         """The paper: alpha is caption-image for the image loss and caption-caption for the text loss.
@@ -216,7 +220,7 @@ class KDMCSELoss(ContrastiveLoss):
         cls,
         temperature: float = 0.05,
         margin: float = 0.15,
-        threshold: float | None = None,
+        threshold: Threshold = None,
         gather_across_devices: bool = False,
     ) -> "KDMCSELoss":
         """The released code: alpha is image-image for the image loss and caption-caption for the text loss.
@@ -259,23 +263,20 @@ class KDMCSELoss(ContrastiveLoss):
 
     def _paper_labels(self, image: torch.Tensor, text: torch.Tensor) -> dict[str, tuple]:
         """Raw teacher features (B, T) -> alpha (Eq. 7) and left-out negatives (Eq. 8) of each loss, (B, C) each."""
-        alphas = {
-            "image_loss": cosine_similarity(text, self.candidates(image)),
-            "text_loss": cosine_similarity(text, self.candidates(text)),
-        }
-        limit = math.inf if self.threshold is None else self.threshold
-        return {name: (alpha, alpha >= limit) for name, alpha in alphas.items()}
+        labels = {}
+        for name, columns in (("image_loss", image), ("text_loss", text)):
+            alpha, threshold = cosine_similarity(text, self.candidates(columns)), self.thresholds[name]
+            labels[name] = alpha, None if threshold is None else alpha >= threshold
+        return labels
 
     def _released_labels(self, image: torch.Tensor, text: torch.Tensor) -> dict[str, tuple]:
         """The same as the released collator makes them (`vv_scores`, `cc_scores`, `cv_slabels`, `vc_slabels`)."""
-        images, texts = self.candidates(image), self.candidates(text)
-        image_filter = text_filter = None
-        if self.threshold is not None:
-            image_filter, text_filter = _dot(text, images) > self.threshold, _dot(image, texts) > self.threshold
-        return {
-            "image_loss": (cosine_similarity(image, images), image_filter),
-            "text_loss": (cosine_similarity(text, texts), text_filter),
-        }
+        labels = {}
+        for name, own, other in (("image_loss", image, text), ("text_loss", text, image)):
+            columns, threshold = self.candidates(own), self.thresholds[name]
+            filtered = None if threshold is None else _dot(other, columns) > threshold
+            labels[name] = cosine_similarity(own, columns), filtered
+        return labels
 
     def _adapacse(self, views: tuple, targets: torch.Tensor, alpha: torch.Tensor, excluded: torch.Tensor | None):
         """Eq. 13, the mean over the two views: the 1/2 of Eq. 14, or the released code's mean."""

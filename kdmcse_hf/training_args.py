@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 
 @dataclass
@@ -48,6 +49,7 @@ class KDMCSETrainingArguments(TrainingArguments):
     logging_steps: float = field(default=25, metadata={"help": "Optimizer steps between logs of the losses."})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "STS pairs encoded at once a device."})
 
+    hub_strategy: str = field(default="end", metadata={"help": "When to push to the Hub: end, the best model whole."})
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
     )
@@ -61,6 +63,11 @@ class KDMCSETrainingArguments(TrainingArguments):
         self.period  # noqa: B018 - raises where it is no period
         if self.mini_batch_size is not None:
             raise ValueError("mini_batch_size is not built yet: leave it out and take a batch that fits at once")
+        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"hub_strategy is {self.hub_strategy.value!r}: pushing during training is not built yet, and "
+                "Trainer's own would leave out the projection heads; 'end' pushes the best model whole"
+            )
 
     @property
     def period(self) -> int | None:

@@ -11,11 +11,17 @@ from transformers import HfArgumentParser
 from kdmcse_hf import KDMCSETrainingArguments
 
 
-def optional_number(value: str) -> float | str | None:
-    """A number, `null` for off, or `preset` for what the preset says."""
+def similarity(value: str) -> float | str | None:
+    """A number; null = off; preset; auto or a quantile such as q0.999, to be found in the caption dataset."""
     if value.lower() in ("null", "none"):
         return None
-    return value if value == "preset" else float(value)
+    if value == "preset":
+        return value
+    if value == "auto":
+        return "q0.999"
+    if value.startswith("q") and 0 < float(value[1:]) < 1:
+        return value
+    return float(value)
 
 
 @dataclass
@@ -44,9 +50,12 @@ class ModelArguments:
     margin: float | None = field(
         default=None, metadata={"help": "m_c in radians; from the preset: paper 0.125, released 0.15."}
     )
-    threshold: optional_number = field(
+    threshold: similarity = field(
         default="preset",
-        metadata={"help": "Teacher similarity of false negatives, null = off; preset: paper 0.85, released null."},
+        metadata={
+            "help": "Teacher similarity of false negatives, null = off; preset: paper 0.85, released null; auto or "
+            "q0.999: quantiles of the caption dataset's random pairs, for image and text loss apart."
+        },
     )
     simcse_margin: float | None = field(
         default=None, metadata={"help": "Margin of the SimCSE term in radians; preset: paper 0, released 0.15."}

@@ -12,13 +12,16 @@ import sys
 from arguments import DataArguments, ModelArguments, parse
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
+from transformers.utils import logging
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.captions import load_captions
 from kdmcse_hf.checkpoints import newest_whole_checkpoint
 from kdmcse_hf.data import load_text
 from kdmcse_hf.evaluation.sts import load_stsb
+from kdmcse_hf.teacher_statistics import threshold_by_quantile
 
+logger = logging.get_logger("train")
 CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
 
 
@@ -27,12 +30,26 @@ def build_model(arguments: ModelArguments, captions) -> KDMCSEModel:
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
     if arguments.objective in ("mcse", "kdmcse") and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
+        if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
+            values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
     if hasattr(encoder_config(arguments), "kdmcse"):
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
+
+
+def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
+    """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
+    if arguments.objective != "kdmcse" or arguments.preset != "paper":
+        raise ValueError(
+            f"threshold {arguments.threshold} is a quantile of the cosines that objective kdmcse filters by in preset "
+            f"paper; with {arguments.objective}, {arguments.preset} give a number or null"
+        )
+    found = threshold_by_quantile(captions, float(arguments.threshold.removeprefix("q")))
+    logger.warning(f"threshold {arguments.threshold}: {found}")
+    return [found["caption_image"], found["caption_caption"]]
 
 
 def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
@@ -74,12 +91,10 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if trainer.eval_dataset is not None:
         metrics |= trainer.evaluate()
-    trainer.save_model()
     trainer.save_state()
     trainer.save_metrics("all", metrics, combined=False)
     trainer.create_model_card()
-    if args.push_to_hub:
-        trainer.push_to_hub()
+    trainer.save_model()  # last, since it pushes the whole folder where push_to_hub says so
     return metrics
 
 

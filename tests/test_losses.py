@@ -87,6 +87,14 @@ def test_the_thresholds_of_these_tests_filter_some_negatives_and_not_all(reading
 
 
 @pytest.mark.parametrize("make", [KDMCSELoss.paper, KDMCSELoss.released])
+def test_a_pair_of_thresholds_is_for_the_image_and_the_text_loss_apart(make):
+    x = vectors(0)
+    pair = make(threshold=(0.3, None))(**x)
+    assert pair["image_loss"] == make(threshold=0.3)(**x)["image_loss"] < make(threshold=None)(**x)["image_loss"]
+    assert pair["text_loss"] == make(threshold=None)(**x)["text_loss"] > make(threshold=0.3)(**x)["text_loss"]
+
+
+@pytest.mark.parametrize("make", [KDMCSELoss.paper, KDMCSELoss.released])
 def test_gradients_equal_finite_differences(make):
     x = vectors(4, rows=4)
     teacher = x["teacher_image"], x["teacher_text"]

@@ -11,12 +11,15 @@ import sys
 
 import pytest
 import tiny
+import torch
 import yaml
 from huggingface_hub import ModelCard
 from transformers import AutoModel
 
 from kdmcse_hf import KDMCSEModel
+from kdmcse_hf.captions import load_captions
 from kdmcse_hf.configuration_kdmcse import PRESETS
+from kdmcse_hf.losses import cosine_similarity
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 QUICK = {"max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "use_cpu": True}
@@ -130,6 +133,23 @@ def test_every_objective_trains(objective, sources, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
+def test_a_threshold_by_quantile_filters_that_share_of_random_pairs(sources, tmp_path):
+    values = {**sources, **QUICK, "max_steps": 1, "threshold": "q0.9", "output_dir": str(tmp_path / "out")}
+    assert start(*flags(values)).returncode == 0
+    image, text = KDMCSEModel.from_pretrained(str(tmp_path / "out")).config.threshold
+    captions = load_captions(sources["multimodal_dataset"])
+    rows = {
+        name: torch.from_numpy(value) for name, value in captions.rows(range(len(captions))).items() if name != "text"
+    }
+    for threshold, columns in ((image, rows["image_embeds"]), (text, rows["text_embeds"])):
+        other = rows["image_ids"][:, None] != rows["image_ids"][None]
+        share = (cosine_similarity(rows["text_embeds"], columns)[other] >= threshold).float().mean().item()
+        assert share == pytest.approx(0.1, abs=0.03)
+    refused = start(*flags({**values, "preset": "released"}))
+    assert refused.returncode == 2
+    assert "threshold q0.9 is a quantile" in refused.stderr
+
+
 def test_two_processes_launched_by_accelerate(sources, tmp_path):
     launcher = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     values = {**sources, **QUICK, "gather_across_devices": True, "output_dir": str(tmp_path / "out")}
@@ -146,7 +166,7 @@ def test_two_processes_launched_by_accelerate(sources, tmp_path):
     [
         ({"poolin": "mean"}, "did you mean pooling?"),
         ({"pooling": "max"}, "invalid choice: 'max'"),
-        ({"threshold": "high"}, "invalid optional_number value: 'high'"),
+        ({"threshold": "high"}, "invalid similarity value: 'high'"),
         ({"margin": "3"}, "margin is 3.0"),
         ({"text_dataset": "missing.txt"}, "there is no missing.txt"),
         ({"stsb_path": "missing.csv"}, "missing.csv"),
