@@ -33,15 +33,16 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["kdmcse_hf", "kdmcse_hf.*"]),
     package_data={"kdmcse_hf": ["metrics/*/README.md", "metrics/*/requirements.txt"]},
+    # The lower ends are the oldest versions that the core tests ran with, together; of torch only 2.13 was tried.
     install_requires=[
         "torch>=2.6",
-        "transformers>=5,<6",
+        "transformers>=5.4,<6",
         "accelerate>=1.10",
         "datasets>=4",
         "evaluate>=0.4.5",
-        "huggingface_hub>=1",
+        "huggingface_hub>=1.3",
         "safetensors>=0.5",
-        "scipy>=1.11",
+        "scipy>=1.13",
     ],
     extras_require=EXTRAS,
 )
