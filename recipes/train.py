@@ -116,7 +116,15 @@ def main(argv: list[str] | None = None) -> int:
         score = metrics.get("eval_stsb_spearman")
         print(f"STS-B dev Spearman {score:.2f}" if score is not None else "not evaluated (eval_strategy: no)")
         print(f"model: {training.output_dir}")
+    leave(trainer)
     return 0
+
+
+def leave(trainer: KDMCSETrainer) -> None:
+    """Let go of the DDP wrapper before its process group: gloo aborts at exit now and then otherwise."""
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.free_memory()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
