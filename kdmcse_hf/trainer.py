@@ -115,7 +115,7 @@ class KDMCSETrainer(Trainer):
             num_workers=args.dataloader_num_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             persistent_workers=args.dataloader_persistent_workers,
-            pin_memory=args.dataloader_pin_memory and args.device.type != "cpu",
+            pin_memory=args.dataloader_pin_memory,
         )
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 
@@ -167,7 +167,15 @@ class KDMCSETrainer(Trainer):
             self._load_repository(self.state.best_model_checkpoint)
 
     def _load_repository(self, directory: str) -> None:
-        self.model.load_state_dict(KDMCSEModel.from_pretrained(directory, dtype=self.model.dtype).state_dict())
+        stored, own = KDMCSEModel.from_pretrained(directory, dtype=self.model.dtype), self.model.config
+        for name in ("objective", "pooling", "projection_dim", "image_dim", "text_dim"):
+            if getattr(stored.config, name) != getattr(own, name):
+                raise ValueError(
+                    f"{directory} was trained with {name}={getattr(stored.config, name)!r}, this run has "
+                    f"{getattr(own, name)!r}: take the same value, another output_dir, or start from the checkpoint "
+                    "by model_name_or_path"
+                )
+        self.model.load_state_dict(stored.state_dict())
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """A repository holds safetensors only: the pickled arguments that Trainer leaves are taken out."""

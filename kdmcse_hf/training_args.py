@@ -59,7 +59,11 @@ class KDMCSETrainingArguments(TrainingArguments):
             self.save_steps = self.eval_steps or 500
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
+        if self.eval_strategy == "no":
+            self.load_best_model_at_end = False  # without scores there is no best
         super().__post_init__()
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it
         self.period  # noqa: B018 - raises where it is no period
         if self.mini_batch_size is not None:
             raise ValueError("mini_batch_size is not built yet: leave it out and take a batch that fits at once")

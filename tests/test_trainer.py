@@ -52,9 +52,8 @@ class Recorder(TrainerCallback):
 
     def record(self, model, args, inputs, output):
         if output.loss is not None:
-            parts = {
-                name: float(output[name]) for name in ("simcse_loss", "image_loss", "text_loss") if name in output
-            }
+            names = [name for name in ("simcse_loss", "image_loss", "text_loss") if name in output]
+            parts = {name: output[name].item() for name in names}
             self.batches.append((inputs, parts))
 
 
@@ -175,6 +174,19 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, stop):
     last = [KDMCSEModel.from_pretrained(f"{run.args.output_dir}/checkpoint-24") for run in (whole, resumed)]
     for name, value in last[0].state_dict().items():
         assert torch.equal(value, last[1].state_dict()[name]), name
+
+
+def test_resuming_with_another_objective_says_so(tmp_path):
+    trainer(tmp_path, max_steps=4).train()
+    other = trainer(tmp_path, objective="simcse")
+    with pytest.raises(ValueError, match="checkpoint-4 was trained with objective='kdmcse', this run has 'simcse'"):
+        other.train(resume_from_checkpoint=newest_whole_checkpoint(other.args.output_dir))
+
+
+def test_without_evaluation_there_is_no_best_to_restore(tmp_path):
+    ours = trainer(tmp_path, eval_strategy="no", max_steps=2)
+    ours.train()
+    assert ours.state.best_metric is None
 
 
 def test_a_checkpoint_cut_short_is_passed_over(tmp_path):

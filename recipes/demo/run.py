@@ -20,7 +20,6 @@ EXAMPLES = (
 TRAINING_FLAGS = {
     "max_steps": 500,
     "multimodal_period": 2,
-    "dataloader_pin_memory": False,
     "per_device_train_batch_size": 64,
     "learning_rate": 4e-3,
     "warmup_steps": 0.1,
