@@ -57,8 +57,8 @@ def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
             f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from pictures"
         )
     check_strings(dataset, "text", source)
-    optional = [name for name in ("image_id",) if name in dataset.column_names]
-    return Captions(without_blank_rows(dataset.select_columns([*needed, *optional]), source), source)
+    read = [name for name in (*needed, "image_id") if name in dataset.column_names]
+    return Captions(without_blank_rows(dataset.select_columns(read), source), source)
 
 
 class Captions:

@@ -193,7 +193,7 @@ class KDMCSEModel(PreTrainedModel):
         Raises:
             ValueError: weights that fit no head of this model.
         """
-        own = {name: tensor.shape for name, tensor in self.heads_state_dict().items()}
+        own = {name: tensor.shape for name, tensor in _split_state(self.state_dict())[1].items()}
         strange = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
         if strange:
             raise ValueError(
@@ -203,10 +203,6 @@ class KDMCSEModel(PreTrainedModel):
         if fresh := sorted({name.split(".")[0] for name in own.keys() - state.keys()}):
             logger.warning(f"{source} holds no {', '.join(fresh)}: they start fresh")
         self.load_state_dict(state, strict=False)
-
-    def heads_state_dict(self) -> dict[str, torch.Tensor]:
-        """Weights of the projection heads alone."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("encoder.")}
 
     def save_pretrained(
         self,
@@ -224,10 +220,7 @@ class KDMCSEModel(PreTrainedModel):
             state_dict: weights gathered elsewhere (FSDP); the model's own by default.
             push_to_hub, kwargs: `max_shard_size`, `repo_id` ... as in transformers.
         """
-        state_dict = self.state_dict() if state_dict is None else state_dict
-        prefix = "encoder."
-        heads = {name: value for name, value in state_dict.items() if not name.startswith(prefix)}
-        encoder = {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
+        encoder, heads = _split_state(self.state_dict() if state_dict is None else state_dict)
         if is_main_process:
             write_sentence_transformers_files(save_directory, self.config.pooling, _hidden_size(self.encoder))
             self.config.heads_sha256 = save_heads(save_directory, heads)
@@ -239,6 +232,13 @@ class KDMCSEModel(PreTrainedModel):
 
 
 _HUB_KWARGS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
+
+
+def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Weights of the encoder, under its own names, and those of the heads."""
+    prefix = "encoder."
+    encoder = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return encoder, {name: value for name, value in state.items() if not name.startswith(prefix)}
 
 
 def _simcse_loss(config: KDMCSEConfig) -> SimCSELoss | ArcCSELoss:

@@ -15,6 +15,7 @@ import sys
 import time
 
 import torch
+from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
 from kdmcse_hf.caption_sources import open_source
@@ -138,13 +139,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"extract_features: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_or_refuse("extract_features", run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import pathlib
 import sys
 
+from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
 from kdmcse_hf.feature_import import import_images, read_mcse_hdf5, read_released_json
@@ -60,13 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"import_features: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_or_refuse("import_features", run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

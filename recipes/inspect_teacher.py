@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 import numpy as np
+from exit_status import run_or_refuse
 
 from kdmcse_hf import teacher_plots, teacher_statistics
 from kdmcse_hf.feature_store import FeatureStore
@@ -130,13 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"inspect_teacher: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_or_refuse("inspect_teacher", run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ logger = logging.get_logger("train")
 CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
 
 
-def build_model(arguments: ModelArguments, captions) -> KDMCSEModel:
+def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
     if arguments.objective in ("mcse", "kdmcse") and captions is not None:
@@ -33,7 +33,7 @@ def build_model(arguments: ModelArguments, captions) -> KDMCSEModel:
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
-    if hasattr(encoder_config(arguments), "kdmcse"):
+    if hasattr(config, "kdmcse"):
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
@@ -65,7 +65,7 @@ def build_trainer(
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts."""
     set_seed(training.seed)
-    encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
+    config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
     captions = load_captions(data.multimodal_dataset, model_arguments.objective) if data.multimodal_dataset else None
     pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
@@ -73,7 +73,7 @@ def build_trainer(
         model_arguments.model_name_or_path, revision=model_arguments.model_revision
     )
     return KDMCSETrainer(
-        model=build_model(model_arguments, captions),
+        model=build_model(model_arguments, config, captions),
         args=training,
         text_dataset=text,
         multimodal_dataset=captions,
