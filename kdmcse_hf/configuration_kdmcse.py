@@ -115,9 +115,13 @@ class KDMCSEConfig(PreTrainedConfig):
 
     def to_encoder_config(self) -> PreTrainedConfig:
         """The encoder's configuration with everything else in its `kdmcse` dict, as a repository stores it."""
-        own = set(type(self).__annotations__) - {"encoder"}
-        self.encoder.kdmcse = {name: getattr(self, name) for name in sorted(own)}
+        self.encoder.kdmcse = {**self.objective_values(), "heads_sha256": self.heads_sha256}
         return self.encoder
+
+    def objective_values(self) -> dict:
+        """Everything of a KDMCSE model but its encoder: pooling, objective and the values of its losses."""
+        own = set(type(self).__annotations__) - {"encoder", "heads_sha256"}
+        return {name: getattr(self, name) for name in sorted(own)}
 
     def save_pretrained(self, save_directory, **kwargs):
         """Write `config.json` as a repository holds it."""

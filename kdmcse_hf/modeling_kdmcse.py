@@ -1,10 +1,13 @@
 """`KDMCSEModel`: a text encoder with the projection heads and objectives of the KDMCSE paper."""
 
+import functools
+import math
 import os
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
@@ -93,6 +96,7 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
         return_loss: bool = True,
+        mini_batch_size: int | None = None,
     ) -> KDMCSEOutput:
         """Embed V sentences a row, and train on them where they are V = 2 dropout views of one.
 
@@ -100,19 +104,30 @@ class KDMCSEModel(PreTrainedModel):
             input_ids, attention_mask: (B, V, L) int.
             image_embeds, text_embeds: (B, image_dim), (B, text_dim) teacher features of a caption batch.
             image_ids: (B,) int; captions that share one are no negatives of each other.
-            return_loss: False to embed only, as for the two sentences of an STS pair.
+            return_loss: False to embed only, as for sentences to be scored.
+            mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
         """
-        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+        views = input_ids.shape[1]
+        at_once = mini_batch_size and mini_batch_size * views
+        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), at_once)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         if not return_loss:
             return KDMCSEOutput(sentence_embeddings=embeddings)
         parts = self.losses(embeddings, image_embeds, text_embeds, image_ids)
         return KDMCSEOutput(sentence_embeddings=embeddings, **parts)
 
-    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper."""
+    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
+        """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
+
+        With `at_once`, only so many sentences' activations are held at a time: the embeddings are kept, and when
+        their gradients are known the sentences are encoded again, slice by slice, under the same dropout masks.
+        """
         slices = CPU_SLICES if input_ids.device.type == "cpu" else 1
-        return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
+        if at_once is None or at_once >= len(input_ids) or not torch.is_grad_enabled():
+            return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
+        again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
+        slices = max(slices, math.ceil(len(input_ids) / at_once))
+        return encode_in_slices(again, input_ids, attention_mask, slices)
 
     def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (n, l, H)

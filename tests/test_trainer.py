@@ -208,7 +208,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
         ({"text_rows": 3}, "text_dataset has 3 usable rows, fewer than one batch of 4"),
         ({"caption_rows": 2}, "multimodal_dataset has 2 usable rows"),
         ({"multimodal_period": "often"}, "multimodal_period is 'often'"),
-        ({"mini_batch_size": 2}, "not built yet"),
+        ({"mini_batch_size": 0}, "mini_batch_size is 0: at least 1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, message):
