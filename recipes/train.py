@@ -14,6 +14,7 @@ import tempfile
 import torch
 from arguments import DataArguments, ModelArguments, parse
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
@@ -129,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         metrics = run(trainer)
-    except (ResumeError, CheckpointError, MemoryError, RuntimeError) as error:
+    except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := explained(error, trainer)) is None:
             raise
         print(f"train.py: {message}", file=sys.stderr)
@@ -149,6 +150,8 @@ def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
     """What to do about a failure that is no fault of the program, or None."""
     if isinstance(error, ResumeError | CheckpointError):
         return str(error)
+    if isinstance(error, OSError | SafetensorError):
+        return f"{error}. What was saved is whole: make room in output_dir, then start again with --auto_resume true"
     if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
         return None
     args = trainer.args

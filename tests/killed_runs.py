@@ -2,13 +2,14 @@
 
     python tests/killed_runs.py FOLDER WORLD_SIZE [--accumulation N] [--workers N] [--points STEM ...]
 
-Imports once and forks every attempt, so that a kill costs a second. Prints one line of JSON a kill point: its name, how
-each attempt ended, and which parts of the result differ from those of the run that was never killed (none, it is
-hoped).
+Imports once and forks every attempt, so that a kill costs a second. Prints one line of JSON a kill point: its name,
+which process it happened to, the exit statuses of the first and the second start, and which parts of the result differ
+from those of the run that nobody killed (none, it is hoped). SIGTERM and a full disk are tried beside SIGKILL.
 """
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 
 import safetensors.torch
 import torch
@@ -69,20 +71,30 @@ def half_removed(path, **_) -> None:
     die()
 
 
+def disk_full(path) -> None:
+    os.truncate(path, os.path.getsize(path) // 2)
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class AtStep(TrainerCallback):
-    """Dies at a callback of a step."""
+    """Gets a signal at a callback of a step."""
 
-    def __init__(self, event: str, step: int):
-        setattr(self, event, lambda args, state, control, **_: state.global_step == step and die())
+    def __init__(self, event: str, step: int, signal_number: int):
+        self.step, self.signal_number = step, signal_number
+        setattr(self, event, self.signal_there)
+
+    def signal_there(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), self.signal_number)
 
 
-def at_event(event: str, step: int):
-    """Make the Trainer of this process die at a callback."""
+def at_event(event: str, step: int, signal_number: int = signal.SIGKILL):
+    """Make the Trainer of this process get a signal at a callback."""
     made = KDMCSETrainer.__init__
 
     def init(self, *args, **kwargs):
         made(self, *args, **kwargs)
-        self.add_callback(AtStep(event, step))
+        self.add_callback(AtStep(event, step, signal_number))
 
     KDMCSETrainer.__init__ = init
 
@@ -122,6 +134,10 @@ def kill_points(seconds: float, seed: int) -> dict:
     points["after-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1, after=True)
     points["last-evaluation"] = lambda: patch(KDMCSETrainer, "evaluate", MAX_STEPS // EVAL_STEPS + 1, after=True)
     points["card"] = lambda: patch(KDMCSETrainer, "create_model_card", 1)
+    for step in (6, 15):
+        points[f"sigterm-in-step-{step}"] = lambda step=step: at_event("on_step_begin", step, signal.SIGTERM)
+    for number in (2, 6):
+        points[f"disk-full-{number}"] = lambda n=number: patch(*encoder, n, **after_writing(1, disk_full))
     for index in range(TIMED):
         moment = moments.uniform(0.1, 0.95) * seconds
         points[f"timed-{index}"] = lambda moment=moment: threading.Timer(moment, die).start()
@@ -166,8 +182,10 @@ def run_rank(command, rank, world, port, log, arrange) -> None:
             size = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
             if status == 0 and size not in (1, world):  # `leave` has ended the process group
                 status = 3
-    finally:
-        os._exit(status)
+    except BaseException:
+        with open(log, "a") as file:
+            traceback.print_exc(file=file)
+    os._exit(status)
 
 
 def result(output: pathlib.Path) -> dict[str, str]:
@@ -222,6 +240,7 @@ def command(sources: dict[str, str], output: pathlib.Path, options: argparse.Nam
         "disable_tqdm": True,
         "report_to": "none",
         "gather_across_devices": options.world > 1,
+        "use_cpu": True,
     }
     return [str(word) for name, value in values.items() for word in (f"--{name}", value)]
 
@@ -244,11 +263,14 @@ def main() -> None:
         if name.startswith(tuple(options.points)):
             output = options.folder / name
             again = command(sources, output, options)
-            first = attempt(again, options.world, log, arrange, victim=index % options.world)
+            # Most files are written by the first process; what all do, any may die of.
+            victim = index % options.world if name.startswith(("step", "evaluation-", "sigterm", "timed")) else 0
+            first = attempt(again, options.world, log, arrange, victim)
             second = attempt(again, options.world, log)
             got = result(output)
             different = sorted(part for part in whole.keys() | got.keys() if whole.get(part) != got.get(part))
-            print(json.dumps({"point": name, "first": first, "second": second, "different": different}), flush=True)
+            line = {"point": name, "rank": victim, "first": first, "second": second, "different": different}
+            print(json.dumps(line), flush=True)
             if not different:
                 shutil.rmtree(output)
 
