@@ -10,7 +10,7 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from .configuration_kdmcse import KDMCSEConfig
-from .losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss
+from .losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 from .repository import load_heads, save_heads, write_sentence_transformers_files
 from .slices import CPU_SLICES, encode_in_slices
 
@@ -21,9 +21,9 @@ logger = logging.get_logger(__name__)
 class KDMCSEOutput(ModelOutput):
     """
     loss (`torch.Tensor`, scalar, *optional*):
-        simcse_loss + grounding_weight * (image_loss + text_loss), with what is there.
-    simcse_loss, image_loss, text_loss (`torch.Tensor`, scalar, *optional*):
-        The unweighted parts; the grounded ones on caption batches only.
+        simcse_loss + grounding_weight * (image_loss + text_loss) + rank_weight * rank_loss, with what is there.
+    simcse_loss, image_loss, text_loss, rank_loss (`torch.Tensor`, scalar, *optional*):
+        The unweighted parts; all but the first on caption batches only.
     sentence_embeddings (`torch.Tensor`, (B, V, H)):
         Pooled last hidden states of the V views or sentences of each row.
     """
@@ -32,6 +32,7 @@ class KDMCSEOutput(ModelOutput):
     simcse_loss: torch.Tensor | None = None
     image_loss: torch.Tensor | None = None
     text_loss: torch.Tensor | None = None
+    rank_loss: torch.Tensor | None = None
     sentence_embeddings: torch.Tensor | None = None
 
 
@@ -43,7 +44,8 @@ class ProjectionHead(nn.Sequential):
 
 
 class KDMCSEModel(PreTrainedModel):
-    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE.
+    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE, KDMCSE
+    with ranking distillation.
 
     Args:
         config: the encoder's configuration and the values of the objective.
@@ -73,6 +75,7 @@ class KDMCSEModel(PreTrainedModel):
             self.text_head = ProjectionHead(config.text_dim, config.projection_dim)
         self.simcse_loss = _simcse_loss(config)
         self.grounded_loss = _grounded_loss(config)
+        self.rank_loss = _rank_loss(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -134,7 +137,12 @@ class KDMCSEModel(PreTrainedModel):
         if self.grounded_loss is not None and image_embeds is not None:
             parts |= self._grounded_parts(embeddings, image_embeds, text_embeds, image_ids)
         grounded = [part for name, part in parts.items() if name != "simcse_loss"]
-        return {"loss": parts["simcse_loss"] + self.config.grounding_weight * sum(grounded), **parts}
+        loss = parts["simcse_loss"] + self.config.grounding_weight * sum(grounded)
+        if self.rank_loss is not None and text_embeds is not None:
+            # On the sentence embeddings themselves: behind a fresh head, the teacher's order would teach the head.
+            parts["rank_loss"] = self.rank_loss(*embeddings.unbind(dim=1), text_embeds)
+            loss = loss + self.config.rank_weight * parts["rank_loss"]
+        return {"loss": loss, **parts}
 
     def _grounded_parts(self, embeddings, image_embeds, text_embeds, image_ids) -> dict[str, torch.Tensor]:
         s1, s2 = self.grounding_head(embeddings).unbind(dim=1)  # Eq. 4
@@ -249,7 +257,8 @@ def _simcse_loss(config: KDMCSEConfig) -> SimCSELoss | ArcCSELoss:
 
 
 def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
-    needed = {"mcse": ["image_dim"], "kdmcse": ["image_dim", "text_dim"]}.get(config.objective, [])
+    both = ["image_dim", "text_dim"]
+    needed = {"mcse": ["image_dim"], "kdmcse": both, "kdmcse_rank": both}.get(config.objective, [])
     if missing := [name for name in needed if not getattr(config, name)]:
         raise ValueError(
             f"objective {config.objective!r} needs {' and '.join(missing)}: the width of the teacher's features in "
@@ -258,7 +267,7 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
     gather = config.gather_across_devices
     if config.objective == "mcse":
         return MCSELoss(config.grounding_temperature, gather)
-    if config.objective == "kdmcse":
+    if config.objective in ("kdmcse", "kdmcse_rank"):
         if config.image_dim != config.text_dim and (config.preset == "paper" or config.threshold is not None):
             raise ValueError(
                 f"image_dim is {config.image_dim} and text_dim {config.text_dim}: the paper's reading compares "
@@ -268,6 +277,12 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
         reading = KDMCSELoss.paper if config.preset == "paper" else KDMCSELoss.released
         return reading(config.grounding_temperature, config.margin, config.threshold, gather)
     return None
+
+
+def _rank_loss(config: KDMCSEConfig) -> ListNetLoss | None:
+    if config.objective != "kdmcse_rank":
+        return None
+    return ListNetLoss(config.rank_temperature, config.rank_teacher_temperature, config.gather_across_devices)
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

@@ -19,7 +19,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.utils import logging
 
 from .batches import MixedRows, SentenceCollator
-from .captions import CaptionSource
+from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import model_card
 from .evaluation.sts import sts_scores
 from .modeling_kdmcse import KDMCSEModel
@@ -28,7 +28,7 @@ from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
 
-LOSS_PARTS = ("simcse_loss", "image_loss", "text_loss")
+LOSS_PARTS = ("simcse_loss", "image_loss", "text_loss", "rank_loss")
 
 
 class KDMCSETrainer(Trainer):
@@ -211,7 +211,7 @@ def _by_length(pairs: datasets.Dataset) -> datasets.Dataset:
 
 
 def _check_sources(rows: MixedRows, objective: str, period: int | None) -> None:
-    if objective in ("mcse", "kdmcse") and not rows.caption_rows:
+    if "image_embeds" in CAPTION_COLUMNS[objective] and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(
