@@ -56,6 +56,7 @@ class KDMCSEModel(PreTrainedModel):
     """
 
     config_class = KDMCSEConfig
+    output_class = KDMCSEOutput  # a subclass whose `losses` has further parts declares them here
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
@@ -108,9 +109,9 @@ class KDMCSEModel(PreTrainedModel):
         flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         if not return_loss:
-            return KDMCSEOutput(sentence_embeddings=embeddings)
+            return self.output_class(sentence_embeddings=embeddings)
         parts = self.losses(embeddings, image_embeds, text_embeds, image_ids)
-        return KDMCSEOutput(sentence_embeddings=embeddings, **parts)
+        return self.output_class(sentence_embeddings=embeddings, **parts)
 
     def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper."""
@@ -131,7 +132,10 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches).
+
+        What to override for an objective of your own: docs/new_objective.md.
+        """
         z1, z2 = self.simcse_head(embeddings).unbind(dim=1)
         parts = {"simcse_loss": self.simcse_loss(z1, z2, image_ids)}
         if self.grounded_loss is not None and image_embeds is not None:

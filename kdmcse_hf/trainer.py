@@ -28,8 +28,6 @@ from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
 
-LOSS_PARTS = ("simcse_loss", "image_loss", "text_loss", "rank_loss")
-
 
 class KDMCSETrainer(Trainer):
     """Train a `KDMCSEModel` on text batches mixed with caption batches (Algorithm 1).
@@ -120,10 +118,10 @@ class KDMCSETrainer(Trainer):
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
-        """Loss of one batch; its parts are added up for the next log."""
+        """Loss of one batch; its parts, the output's fields `*_loss`, are added up for the next log."""
         outputs = model(**inputs)
-        for name in LOSS_PARTS:
-            if (part := getattr(outputs, name)) is not None:
+        for name, part in outputs.items():
+            if name.endswith("_loss"):
                 self._part_sums[name] = self._part_sums.get(name, 0.0) + part.detach()
                 self._part_counts[name] += 1
         return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -167,7 +165,7 @@ class KDMCSETrainer(Trainer):
             self._load_repository(self.state.best_model_checkpoint)
 
     def _load_repository(self, directory: str) -> None:
-        stored, own = KDMCSEModel.from_pretrained(directory, dtype=self.model.dtype), self.model.config
+        stored, own = type(self.model).from_pretrained(directory, dtype=self.model.dtype), self.model.config
         for name in ("objective", "pooling", "projection_dim", "image_dim", "text_dim"):
             if getattr(stored.config, name) != getattr(own, name):
                 raise ValueError(
