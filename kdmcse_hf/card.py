@@ -16,7 +16,13 @@ from .configuration_kdmcse import KDMCSEConfig
 if TYPE_CHECKING:
     from .trainer import KDMCSETrainer
 
-_OBJECTIVES = {"simcse": "SimCSE", "arccse": "ArcCSE", "mcse": "MCSE", "kdmcse": "KDMCSE"}
+_OBJECTIVES = {
+    "simcse": "SimCSE",
+    "arccse": "ArcCSE",
+    "mcse": "MCSE",
+    "kdmcse": "KDMCSE",
+    "kdmcse_rank": "KDMCSE+ListNet",
+}
 _SCORES = ("spearman", "pearson", "alignment", "uniformity")
 # Arguments whose values name a machine, say nothing of the model, or have a place of their own in the card.
 _LEFT_OUT = ("dir", "token", "hub", "path", "report", "run_name", "resume", "push", "project", "logging", "dataloader")

@@ -13,7 +13,7 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from .configuration_kdmcse import KDMCSEConfig
-from .losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss
+from .losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 from .repository import load_heads, save_heads, write_sentence_transformers_files
 from .slices import CPU_SLICES, encode_in_slices
 
@@ -24,9 +24,9 @@ logger = logging.get_logger(__name__)
 class KDMCSEOutput(ModelOutput):
     """
     loss (`torch.Tensor`, scalar, *optional*):
-        simcse_loss + grounding_weight * (image_loss + text_loss), with what is there.
-    simcse_loss, image_loss, text_loss (`torch.Tensor`, scalar, *optional*):
-        The unweighted parts; the grounded ones on caption batches only.
+        simcse_loss + grounding_weight * (image_loss + text_loss) + rank_weight * rank_loss, with what is there.
+    simcse_loss, image_loss, text_loss, rank_loss (`torch.Tensor`, scalar, *optional*):
+        The unweighted parts; all but the first on caption batches only.
     sentence_embeddings (`torch.Tensor`, (B, V, H)):
         Pooled last hidden states of the V views or sentences of each row.
     """
@@ -35,6 +35,7 @@ class KDMCSEOutput(ModelOutput):
     simcse_loss: torch.Tensor | None = None
     image_loss: torch.Tensor | None = None
     text_loss: torch.Tensor | None = None
+    rank_loss: torch.Tensor | None = None
     sentence_embeddings: torch.Tensor | None = None
 
 
@@ -46,7 +47,8 @@ class ProjectionHead(nn.Sequential):
 
 
 class KDMCSEModel(PreTrainedModel):
-    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE.
+    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE, KDMCSE
+    with ranking distillation.
 
     Args:
         config: the encoder's configuration and the values of the objective.
@@ -57,6 +59,7 @@ class KDMCSEModel(PreTrainedModel):
     """
 
     config_class = KDMCSEConfig
+    output_class = KDMCSEOutput  # a subclass whose `losses` has further parts declares them here
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
@@ -76,6 +79,7 @@ class KDMCSEModel(PreTrainedModel):
             self.text_head = ProjectionHead(config.text_dim, config.projection_dim)
         self.simcse_loss = _simcse_loss(config)
         self.grounded_loss = _grounded_loss(config)
+        self.rank_loss = _rank_loss(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -112,9 +116,9 @@ class KDMCSEModel(PreTrainedModel):
         flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), at_once)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         if not return_loss:
-            return KDMCSEOutput(sentence_embeddings=embeddings)
+            return self.output_class(sentence_embeddings=embeddings)
         parts = self.losses(embeddings, image_embeds, text_embeds, image_ids)
-        return KDMCSEOutput(sentence_embeddings=embeddings, **parts)
+        return self.output_class(sentence_embeddings=embeddings, **parts)
 
     def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
@@ -143,13 +147,21 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches).
+
+        What to override for an objective of your own: docs/new_objective.md.
+        """
         z1, z2 = self.simcse_head(embeddings).unbind(dim=1)
         parts = {"simcse_loss": self.simcse_loss(z1, z2, image_ids)}
         if self.grounded_loss is not None and image_embeds is not None:
             parts |= self._grounded_parts(embeddings, image_embeds, text_embeds, image_ids)
         grounded = [part for name, part in parts.items() if name != "simcse_loss"]
-        return {"loss": parts["simcse_loss"] + self.config.grounding_weight * sum(grounded), **parts}
+        loss = parts["simcse_loss"] + self.config.grounding_weight * sum(grounded)
+        if self.rank_loss is not None and text_embeds is not None:
+            # On the sentence embeddings themselves: behind a fresh head, the teacher's order would teach the head.
+            parts["rank_loss"] = self.rank_loss(*embeddings.unbind(dim=1), text_embeds)
+            loss = loss + self.config.rank_weight * parts["rank_loss"]
+        return {"loss": loss, **parts}
 
     def _grounded_parts(self, embeddings, image_embeds, text_embeds, image_ids) -> dict[str, torch.Tensor]:
         s1, s2 = self.grounding_head(embeddings).unbind(dim=1)  # Eq. 4
@@ -264,7 +276,8 @@ def _simcse_loss(config: KDMCSEConfig) -> SimCSELoss | ArcCSELoss:
 
 
 def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
-    needed = {"mcse": ["image_dim"], "kdmcse": ["image_dim", "text_dim"]}.get(config.objective, [])
+    both = ["image_dim", "text_dim"]
+    needed = {"mcse": ["image_dim"], "kdmcse": both, "kdmcse_rank": both}.get(config.objective, [])
     if missing := [name for name in needed if not getattr(config, name)]:
         raise ValueError(
             f"objective {config.objective!r} needs {' and '.join(missing)}: the width of the teacher's features in "
@@ -273,7 +286,7 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
     gather = config.gather_across_devices
     if config.objective == "mcse":
         return MCSELoss(config.grounding_temperature, gather)
-    if config.objective == "kdmcse":
+    if config.objective in ("kdmcse", "kdmcse_rank"):
         if config.image_dim != config.text_dim and (config.preset == "paper" or config.threshold is not None):
             raise ValueError(
                 f"image_dim is {config.image_dim} and text_dim {config.text_dim}: the paper's reading compares "
@@ -283,6 +296,12 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
         reading = KDMCSELoss.paper if config.preset == "paper" else KDMCSELoss.released
         return reading(config.grounding_temperature, config.margin, config.threshold, gather)
     return None
+
+
+def _rank_loss(config: KDMCSEConfig) -> ListNetLoss | None:
+    if config.objective != "kdmcse_rank":
+        return None
+    return ListNetLoss(config.rank_temperature, config.rank_teacher_temperature, config.gather_across_devices)
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

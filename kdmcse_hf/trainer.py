@@ -21,7 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, 
 from transformers.utils import logging
 
 from .batches import MixedRows, SentenceCollator, StsSentences
-from .captions import CaptionSource
+from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import model_card
 from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
 from .evaluation.sts import sts_scores
@@ -32,8 +32,6 @@ from .sampler import MixedBatchSampler
 from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
-
-LOSS_PARTS = ("simcse_loss", "image_loss", "text_loss")
 
 
 class KDMCSETrainer(Trainer):
@@ -195,10 +193,10 @@ class KDMCSETrainer(Trainer):
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
-        """Loss of one batch; its parts are added up for the next log."""
+        """Loss of one batch; its parts, the output's fields `*_loss`, are added up for the next log."""
         outputs = model(**inputs, mini_batch_size=self.args.mini_batch_size)
-        for name in LOSS_PARTS:
-            if (part := getattr(outputs, name)) is not None:
+        for name, part in outputs.items():
+            if name.endswith("_loss"):
                 self._part_sums[name] = self._part_sums.get(name, 0.0) + part.detach()
                 self._part_counts[name] += 1
         return (outputs.loss, outputs) if return_outputs else outputs.loss
@@ -262,7 +260,7 @@ class KDMCSETrainer(Trainer):
             self._load_repository(self.state.best_model_checkpoint)
 
     def _load_repository(self, directory: str) -> None:
-        stored, own = KDMCSEModel.from_pretrained(directory, dtype=self.model.dtype), self.model.config
+        stored, own = type(self.model).from_pretrained(directory, dtype=self.model.dtype), self.model.config
         for name in ("objective", "pooling", "projection_dim", "image_dim", "text_dim"):
             if getattr(stored.config, name) != getattr(own, name):
                 raise ResumeError(
@@ -326,7 +324,7 @@ def _best_checkpoint(output_dir: str, state: TrainerState) -> str | None:
 
 
 def _check_sources(rows: MixedRows, objective: str, period: int | None) -> None:
-    if objective in ("mcse", "kdmcse") and not rows.caption_rows:
+    if "image_embeds" in CAPTION_COLUMNS[objective] and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(

@@ -38,8 +38,8 @@ class ModelArguments:
     objective: str = field(
         default="kdmcse",
         metadata={
-            "help": "Eq. 1, 10, 3 or 14 of the paper.",
-            "choices": ["simcse", "arccse", "mcse", "kdmcse"],
+            "help": "Eq. 1, 10, 3 or 14 of the paper; kdmcse_rank: with ranking distillation (RankCSE) beside.",
+            "choices": ["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"],
         },
     )
     preset: str = field(
@@ -61,6 +61,9 @@ class ModelArguments:
         default=None, metadata={"help": "Margin of the SimCSE term in radians; preset: paper 0, released 0.15."}
     )
     grounding_weight: float = field(default=0.01, metadata={"help": "Weight of the grounded loss beside SimCSE."})
+    rank_weight: float = field(default=1.0, metadata={"help": "Weight of the ranking loss of kdmcse_rank."})
+    rank_temperature: float = field(default=0.05, metadata={"help": "Of the student's similarities in that loss."})
+    rank_teacher_temperature: float = field(default=0.025, metadata={"help": "Of the teacher's similarities in it."})
     projection_dim: int = field(default=256, metadata={"help": "Width of the space shared with the teacher."})
     gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
 

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.captions import load_captions
+from kdmcse_hf.captions import CAPTION_COLUMNS, load_captions
 from kdmcse_hf.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from kdmcse_hf.data import load_text
 from kdmcse_hf.evaluation.sts import load_stsb
@@ -33,7 +33,7 @@ CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
-    if arguments.objective in ("mcse", "kdmcse") and captions is not None:
+    if "image_embeds" in CAPTION_COLUMNS[arguments.objective] and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
@@ -47,7 +47,7 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
 
 def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
-    if arguments.objective != "kdmcse" or arguments.preset != "paper":
+    if arguments.objective not in ("kdmcse", "kdmcse_rank") or arguments.preset != "paper":
         raise ValueError(
             f"threshold {arguments.threshold} is a quantile of the cosines that objective kdmcse filters by in preset "
             f"paper; with {arguments.objective}, {arguments.preset} give a number or null"

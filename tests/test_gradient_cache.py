@@ -14,6 +14,7 @@ OBJECTIVES = {
     "mcse": {"objective": "mcse"},
     "paper": {"objective": "kdmcse", "threshold": 0.3},
     "released": {"objective": "kdmcse", "preset": "released", "threshold": 1.0},
+    "rank": {"objective": "kdmcse_rank", "threshold": 0.3},
 }
 
 
