@@ -9,7 +9,7 @@
 import pathlib
 import sys
 
-from arguments import DataArguments, ModelArguments, parse
+from arguments import DataArguments, ModelArguments, given, parse
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
@@ -61,9 +61,9 @@ def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
-    """Everything that can be refused is refused here, before training starts."""
+    """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
@@ -81,6 +81,7 @@ def build_trainer(
         processing_class=tokenizer,
         max_length=data.max_length,
         card_template=str(CARD_TEMPLATE),
+        recipe=recipe,
     )
 
 
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         return run_demo("demo_output")
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training)
+        trainer = build_trainer(model_arguments, data, training, given(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

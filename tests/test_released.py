@@ -15,9 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.released import load_released
 
-sys.path.append(
-    str(pathlib.Path(__file__).parents[1] / "recipes")
-)  # last: recipes/evaluate.py must not hide the library
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py is no library
 
 import import_checkpoint  # noqa: E402
 

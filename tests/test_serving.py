@@ -13,9 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
 
-sys.path.append(
-    str(pathlib.Path(__file__).parents[1] / "recipes")
-)  # last: recipes/evaluate.py must not hide the library
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py is no library
 
 import export_onnx  # noqa: E402
 
@@ -80,7 +78,14 @@ def test_a_repository_holds_what_text_embeddings_inference_reads(family, pooling
     assert config["architectures"] == [type(tiny.encoder(family)).__name__]
     assert not config["architectures"][0].endswith(("Classification", "MaskedLM"))  # these are no embedding models
     assert config["model_type"] == family
-    sizes = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size type_vocab_size".split()
+    sizes = [
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "type_vocab_size",
+    ]
     assert all(type(config[name]) is int for name in [*sizes, "max_position_embeddings", "pad_token_id"])
     assert all(type(config[name]) in (int, float) for name in ("hidden_dropout_prob", "layer_norm_eps"))
     assert type(config["initializer_range"]) is float
