@@ -49,7 +49,7 @@ def model_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, has_curve
         template: Jinja file, as `model_cards/template.md`.
         has_curve: whether `training_curve.png` stands beside the card.
     """
-    config, args, rows = trainer.model.config, trainer.args, trainer.train_dataset
+    config, args = trainer.model.config, trainer.args
     base, license_name = _origin(config.encoder.name_or_path)
     scores, name = _last_scores(trainer), _name(args)
     return ModelCard.from_template(
@@ -63,21 +63,8 @@ def model_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, has_curve
         pooling=config.pooling,
         width=config.encoder.hidden_size,
         scores=scores,
-        sources=_sources(trainer),
-        text_rows=rows.text_rows,
-        caption_rows=rows.caption_rows,
-        steps=trainer.state.global_step,
-        batch=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
-        seed=args.seed,
-        values={**_objective_values(config), **_run_values(args)},
-        max_length=trainer.data_collator.max_length,
-        language=trainer.recipe.get("model_language", "en"),
         curve=CURVE_NAME if has_curve else None,
-        recipe=RECIPE_NAME if trainer.recipe else None,
-        versions=", ".join(
-            f"{module.__name__} {module.__version__}"
-            for module in (kdmcse_hf, torch, transformers, accelerate, datasets)
-        ),
+        **_training(trainer),
     )
 
 
@@ -136,6 +123,25 @@ def _last_scores(trainer: "KDMCSETrainer") -> dict[str, float]:
         if "eval_stsb_spearman" in entry:
             return {name: entry[f"eval_stsb_{name}"] for name in ("spearman", "pearson", "alignment", "uniformity")}
     return {}
+
+
+def _training(trainer: "KDMCSETrainer") -> dict:
+    """What the template says of data and run."""
+    args, rows = trainer.args, trainer.train_dataset
+    modules = (kdmcse_hf, torch, transformers, accelerate, datasets)
+    return {
+        "sources": _sources(trainer),
+        "text_rows": rows.text_rows,
+        "caption_rows": rows.caption_rows,
+        "language": trainer.recipe.get("model_language", "en"),
+        "max_length": trainer.data_collator.max_length,
+        "steps": trainer.state.global_step,
+        "batch": args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
+        "seed": args.seed,
+        "values": {**_objective_values(trainer.model.config), **_run_values(args)},
+        "recipe": RECIPE_NAME if trainer.recipe else None,
+        "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in modules),
+    }
 
 
 def _sources(trainer: "KDMCSETrainer") -> dict[str, str]:

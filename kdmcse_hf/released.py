@@ -10,9 +10,9 @@ Their layouts, of which one folder shows one:
 
 MCSE and KDMCSE put the other heads into `mcse.pt`: `grounding` and `visn_model`, the latter `mlp` (MCSE: image) or
 `vmlp` and `tmlp` (KDMCSE: image, text). `training_args.bin` is a pickled program state and is never opened.
+Supervised SimCSE embeds through its head; here, as in training, the head is left out of the embedding.
 """
 
-import json
 import pathlib
 import pickle
 
@@ -70,12 +70,15 @@ def _read_weights(directory: pathlib.Path) -> State:
 
 def _load(path: pathlib.Path) -> dict:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{str(error).splitlines()[0]} Ask its author for safetensors or a plain state dict"
         ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
+    return content
 
 
 def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
@@ -93,7 +96,9 @@ def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
 
 
 def _linear(state: State, prefix: str) -> State:
-    return {name: state[prefix + name] for name in ("weight", "bias") if prefix + name in state}
+    """`weight` and `bias` of a layer, or nothing."""
+    names = {name: prefix + name for name in ("weight", "bias")}
+    return {name: state[key] for name, key in names.items()} if state.keys() >= set(names.values()) else {}
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
@@ -119,7 +124,7 @@ def _grounding_heads(directory: pathlib.Path) -> dict[str, State]:
     path = directory / HEADS_NAME
     if not path.is_file():
         return {}
-    parts = _load(path)
+    parts = {name: part for name, part in _load(path).items() if isinstance(part, dict)}
     teacher = parts.get("visn_model", {})
     heads = {
         "grounding_head": _linear(parts.get("grounding", {}), "dense."),
@@ -128,8 +133,8 @@ def _grounding_heads(directory: pathlib.Path) -> dict[str, State]:
     }
     if not (heads["grounding_head"] and heads["image_head"]):
         raise ValueError(
-            f"{path} holds {json.dumps({name: sorted(part) for name, part in parts.items()})}: grounding (dense) and "
-            "visn_model (mlp, or vmlp and tmlp) are needed, as the released MCSE and KDMCSE write them"
+            f"{path} holds { {name: sorted(part) for name, part in parts.items()} }: grounding (dense) and visn_model "
+            "(mlp, or vmlp and tmlp) are needed, as the released MCSE and KDMCSE write them"
         )
     return {name: head for name, head in heads.items() if head}
 

@@ -4,7 +4,8 @@
 
 INPUT is a folder with `config.json`, `pytorch_model.bin`, the tokenizer's files and, for MCSE and KDMCSE, `mcse.pt`;
 before or after their `simcse_to_huggingface.py`. OUTPUT then loads in `AutoModel`, `SentenceTransformer` and
-`KDMCSEModel`, and `recipes/train.py --model_name_or_path OUTPUT` trains on from it, heads included.
+`KDMCSEModel`, and `recipes/train.py --model_name_or_path OUTPUT` trains on from it, heads included (KDMCSE's with
+`--preset released`, unless the paper's reading is wanted from there on).
 """
 
 import argparse

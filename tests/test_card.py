@@ -20,6 +20,7 @@ from kdmcse_hf.card_curve import CURVE_NAME, draw_curve
 from kdmcse_hf.card_recipe import hub_id, portable
 from kdmcse_hf.card_results import EVAL_RESULTS, add_scores
 from kdmcse_hf.data import load_text
+from kdmcse_hf.feature_store import FeatureStore
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEMPLATE = ROOT / "model_cards" / "template.md"
@@ -64,7 +65,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_TOKEN", CANARY)
     output = tmp_path_factory.mktemp("run") / "my-model"
-    values = {**sources, "output_dir": output, "pooling": "mean", "threshold": "null", "use_cpu": True}
+    values = {**sources, "output_dir": output, "threshold": "null", "use_cpu": True}
     values |= {"max_steps": 4, "eval_steps": 2, "logging_steps": 1, "per_device_train_batch_size": 8}
     values |= {"hub_token": CANARY, "optim_args": f"a={output}/x", "lr_scheduler_type": "cosine"}
     with patch.context(), contextlib.redirect_stdout(io.StringIO()):
@@ -161,6 +162,15 @@ class TestText:
         assert f"torch {torch.__version__}" in text
         assert "kdmcse_hf 0" in text
 
+    def test_the_teacher_of_a_feature_directory(self, sources, tmp_path):
+        made = trainer(sources, tmp_path)
+        manifest = {"image_dim": 6, "text_dim": 6, "teacher": {"name": "/home/me/clip"}}
+        made.train_dataset.captions = FeatureStore(tmp_path, {**manifest, "shards": [{"captions": {"rows": 48}}]})
+        write_card(made, TEMPLATE, tmp_path)
+        assert (
+            "| captions with teacher features | 48 | not named; teacher clip |" in (tmp_path / "README.md").read_text()
+        )
+
     def test_a_curve_where_matplotlib_is(self, sources, tmp_path, monkeypatch):
         pytest.importorskip("matplotlib")
         assert f"({CURVE_NAME})" in card_of(sources, tmp_path / "with").text
@@ -209,7 +219,7 @@ class TestWhatARunLeaves:
         monkeypatch.chdir(folder)
         recipe = yaml.safe_load((trained / "training.yaml").read_text())
         assert recipe["threshold"] is None
-        assert (recipe["text_dataset"], recipe["pooling"], recipe["output_dir"]) == ("text.txt", "mean", "my-model")
+        assert (recipe["text_dataset"], recipe["eval_steps"], recipe["output_dir"]) == ("text.txt", 2, "my-model")
         command = [str(trained / "training.yaml"), "--max_steps", "1", "--model_name_or_path", str(trained)]
         with contextlib.redirect_stdout(io.StringIO()):
             assert train.main([*command, "--output_dir", str(folder / "again")]) == 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
@@ -91,6 +92,15 @@ def test_an_imported_model_computes_what_the_released_one_did(family, layout, co
     torch.testing.assert_close(torch.from_numpy(encoded), cls, rtol=1e-4, atol=1e-5)
 
 
+def test_safetensors_do_as_well(tmp_path):
+    encoder, _ = write(tmp_path, "bert", "simcse")
+    state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "model.safetensors")
+    (tmp_path / "pytorch_model.bin").unlink()
+    ours = load_released(tmp_path).encoder.state_dict()
+    assert all(torch.equal(ours[name], t) for name, t in encoder.state_dict().items() if "pooler" not in name)
+
+
 def test_the_recorded_heads_give_the_recorded_losses(shared, tmp_path):
     """Heads and losses of the released code, recorded; the heads come in through `mcse.pt`."""
     data = np.load(shared / "golden" / "heads_b8.npz")
@@ -150,6 +160,10 @@ def other_heads(folder: pathlib.Path) -> None:
     torch.save({"head": {"weight": torch.zeros(1)}}, folder / "mcse.pt")
 
 
+def half_a_head(folder: pathlib.Path) -> None:
+    torch.save({"grounding": {"dense.weight": torch.zeros(5, 16)}, "visn_model": 3}, folder / "mcse.pt")
+
+
 def other_size(folder: pathlib.Path) -> None:
     config = copy.deepcopy(tiny.CONFIGS["bert"])
     config.intermediate_size = 12
@@ -169,7 +183,9 @@ def without_tokenizer(folder: pathlib.Path) -> None:
         (lambda folder: (folder / "pytorch_model.bin").unlink(), "has no pytorch_model.bin and no model.safetensors"),
         (lambda folder: truncate(folder / "pytorch_model.bin"), "is cut short"),
         (plain_encoder, "has no SimCSE head"),
-        (other_heads, "grounding (dense) and visn_model (mlp, or vmlp and tmlp) are needed"),
+        (other_heads, "holds {'head': ['weight']}: grounding (dense) and visn_model"),
+        (half_a_head, "grounding (dense) and visn_model"),
+        (lambda folder: torch.save([1], folder / "pytorch_model.bin"), "holds a list"),
         (other_size, "not those of the BertModel that config.json describes"),
         (without_tokenizer, "has no tokenizer"),
     ],
