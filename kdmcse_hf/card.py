@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import accelerate
@@ -17,7 +18,7 @@ import kdmcse_hf
 
 from .card_curve import CURVE_NAME, draw_curve
 from .card_recipe import RECIPE_NAME, hub_id, is_private, portable, write_recipe
-from .card_results import OBJECTIVES, eval_results
+from .card_results import EVAL_RESULTS, OBJECTIVES, eval_results
 from .configuration_kdmcse import KDMCSEConfig
 from .feature_store import FeatureStore
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def write_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, directory: str | pathlib.Path) -> None:
     """Write `README.md` into a repository, and beside it `training.yaml` and `training_curve.png`.
 
-    `training.yaml` needs the trainer's `recipe`, the picture the extra `plots`; the card speaks of what is there.
+    `training.yaml` needs the trainer's `recipe`, the picture the extra `plots`; the card speaks of what is there. Test
+    scores that an earlier model in this folder left in `.eval_results` are taken out.
 
     Args:
         trainer: of the model as it stands.
@@ -38,6 +40,7 @@ def write_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, directory
     card = model_card(trainer, template, has_curve=draw_curve(trainer.state.log_history, directory))
     if trainer.recipe:
         write_recipe(trainer.recipe, _name(trainer.args), directory)
+    shutil.rmtree(pathlib.Path(directory, EVAL_RESULTS), ignore_errors=True)
     card.save(pathlib.Path(directory, "README.md"))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard
@@ -32,7 +33,7 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
 
     Raises:
         FileNotFoundError: no card there.
-        ValueError: a card that has no place for results.
+        ValueError: a card that has no place for results, scores of another model or pooling.
     """
     path = pathlib.Path(directory, "README.md")
     if not path.is_file():
@@ -42,13 +43,22 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
     tail = rest.partition(_END)[2]
     if not (found and tail):
         raise ValueError(f"{path} has no lines {_START} and {_END}, between which the results stand")
-    config = json.loads(pathlib.Path(directory, "config.json").read_text(encoding="utf-8"))
+    config = json.loads(pathlib.Path(directory, "config.json").read_text(encoding="utf-8"))["kdmcse"]
+    _check_report(report, pathlib.Path(directory), config["pooling"])
     card.data.model_name = card.data.model_name or pathlib.Path(directory).resolve().name
-    rows = paper_rows(config["kdmcse"]["objective"], card.data.base_model)
+    rows = paper_rows(config["objective"], card.data.base_model)
     card.text = f"{head}{_START}\n{results_section(report, card.data.model_name, rows)}\n{_END}{tail}"
     card.data.eval_results = eval_results({**report, "tasks": {**_trained_dev(card), **report["tasks"]}})
     card.save(path)
     write_eval_results(directory, report)
+
+
+def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
+    scored = pathlib.Path(report["model"])
+    if scored.is_dir() and not scored.samefile(directory):
+        raise ValueError(f"the scores are those of {scored}, not of {directory}: evaluate that model")
+    if report["pooling"] != pooling:
+        raise ValueError(f"the scores are with {report['pooling']} pooling, {directory} declares {pooling}")
 
 
 def _trained_dev(card: ModelCard) -> dict:
@@ -110,14 +120,14 @@ def _eval_result(task: str, metric: str, value: float) -> EvalResult:
     )
 
 
-def write_eval_results(directory: str | pathlib.Path, report: dict) -> list[pathlib.Path]:
-    """Write `.eval_results/TASK.yaml`, from which the Hub fills leaderboards of benchmark datasets.
+def write_eval_results(directory: str | pathlib.Path, report: dict) -> None:
+    """Write `.eval_results/TASK.yaml` anew, from which the Hub fills leaderboards of benchmark datasets.
 
     The form is that of `huggingface_hub.EvalResultEntry` (https://huggingface.co/docs/hub/eval-results), ids of tasks
     are MTEB's. Only test sets that MTEB scores whole: STS-B dev is none, and its SICK-R has other pairs.
     """
     folder = pathlib.Path(directory, EVAL_RESULTS)
-    written = []
+    shutil.rmtree(folder, ignore_errors=True)  # scores of tasks that this report does not have
     for task, (repository, revision) in REPOSITORIES.items():
         if task == "SICK-R" or task not in report["tasks"]:
             continue
@@ -128,6 +138,4 @@ def write_eval_results(directory: str | pathlib.Path, report: dict) -> list[path
         notes = f"Spearman of cosine similarities x100, {report['pooling']} pooling"
         entry = {"dataset": dataset, "value": round(report["tasks"][task]["spearman"], 4), "notes": notes}
         folder.mkdir(exist_ok=True)
-        written.append(folder / f"{name}.yaml")
-        written[-1].write_text(yaml.safe_dump([entry], sort_keys=False), encoding="utf-8")
-    return written
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump([entry], sort_keys=False), encoding="utf-8")

@@ -254,6 +254,21 @@ class TestScores:
         assert "| paper," not in text
         assert "| out | 70.00 |" in text
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [({"pooling": "mean"}, "with mean pooling, .* declares cls"), ({"model": "."}, "are those of \\., not of")],
+    )
+    def test_scores_of_another_model_are_refused(self, change, message, sources, tmp_path):
+        card_of(sources, tmp_path)
+        with pytest.raises(ValueError, match=message):
+            add_scores(tmp_path / "out", {**REPORT, **change})
+
+    def test_a_model_trained_anew_does_not_keep_the_scores_of_the_former(self, sources, tmp_path):
+        card_of(sources, tmp_path)
+        add_scores(tmp_path / "out", REPORT)
+        assert "not been scored" in card_of(sources, tmp_path).text
+        assert not (tmp_path / "out" / EVAL_RESULTS).exists()
+
     def test_eval_results_files_are_what_the_hub_reads(self, sources, tmp_path):
         library = pytest.importorskip("huggingface_hub._eval_results")
         card_of(sources, tmp_path)
@@ -267,6 +282,8 @@ class TestScores:
         assert found["mteb/stsbenchmark-sts", "STSBenchmark"] == 75.0
         assert found["mteb/sts12-sts", "STS12"] == 70.0
         assert len(found) == 6, "MTEB's SICK-R has other pairs than the papers'"
+        add_scores(tmp_path / "out", {**REPORT, "tasks": {"STS13": REPORT["tasks"]["STS13"]}})
+        assert [path.name for path in (tmp_path / "out" / EVAL_RESULTS).iterdir()] == ["STS13.yaml"]
 
     def test_the_recipe_refuses_what_it_cannot_use(self, sources, tmp_path, capsys):
         import add_scores as recipe
