@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from .batches import MixedRows, SentenceCollator, StsSentences
 from .captions import CAPTION_COLUMNS, CaptionSource
-from .card import model_card
+from .card import write_card
 from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
 from .evaluation.sts import sts_scores
 from .interruption import StopOnSigterm
@@ -47,6 +47,7 @@ class KDMCSETrainer(Trainer):
         processing_class: the encoder's tokenizer.
         max_length: tokens of a training sentence.
         card_template: Jinja file of the model card, as `model_cards/template.md`; Trainer's own card without it.
+        recipe: keys of recipes/train.py that the card names and repeats, such as `text_dataset` and `model_license`.
         callbacks, optimizers: as for `Trainer`.
 
     Raises:
@@ -67,6 +68,7 @@ class KDMCSETrainer(Trainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,
         card_template: str | None = None,
+        recipe: dict | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple = (None, None),
     ):
@@ -90,7 +92,7 @@ class KDMCSETrainer(Trainer):
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
-        self._card_template = card_template
+        self._card_template, self.recipe = card_template, recipe or {}
         self._part_sums: dict[str, torch.Tensor] = {}
         self._part_counts: dict[str, int] = defaultdict(int)
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
@@ -239,11 +241,11 @@ class KDMCSETrainer(Trainer):
         return sts_scores(*self._sts.pairs(prediction.predictions, prediction.label_ids))
 
     def create_model_card(self, **kwargs) -> None:
-        """Write README.md into `output_dir`."""
+        """Write README.md and the files it speaks of into `output_dir`."""
         if self._card_template is None:
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
-            model_card(self, self._card_template).save(os.path.join(self.args.output_dir, "README.md"))
+            write_card(self, self._card_template, self.args.output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """Trainer would look for encoder and heads in one file, find neither, and say nothing."""

@@ -32,6 +32,13 @@ class ModelArguments:
         metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
     )
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."})
+    model_license: str | None = field(
+        default=None,
+        metadata={
+            "help": "License for the card, as the Hub spells it; by default that of the base model's card, if known."
+        },
+    )
+    model_language: str = field(default="en", metadata={"help": "Language that the card names, as an ISO 639 code."})
     pooling: str = field(
         default="cls", metadata={"help": "Sentence embedding: cls or mean.", "choices": ["cls", "mean"]}
     )
@@ -92,23 +99,39 @@ class DataArguments:
 
 def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
     """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong."""
-    parser = HfArgumentParser(
-        (ModelArguments, DataArguments, KDMCSETrainingArguments),
-        prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _parser()
     try:
-        flags = argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
         *parsed, unknown = parser.parse_args_into_dataclasses(
-            flags, look_for_args_file=False, return_remaining_strings=True
+            _flags(argv, parser), look_for_args_file=False, return_remaining_strings=True
         )
         if unknown:
             raise ValueError(f"unknown argument {unknown[0]}; {_nearest(unknown[0].lstrip('-'), parser)}")
         return tuple(parsed)
     except (ValueError, OSError, ImportError) as error:
         parser.exit(2, f"train.py: {error}\n")
+
+
+def given(argv: list[str]) -> dict:
+    """The keys that a readable command line and its file name, with their values: what repeats the run."""
+    parser = _parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return vars(parser.parse_args(_flags(argv, parser)))
+
+
+def _parser() -> HfArgumentParser:
+    return HfArgumentParser(
+        (ModelArguments, DataArguments, KDMCSETrainingArguments),
+        prog="train.py",
+        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _flags(argv: list[str], parser: HfArgumentParser) -> list[str]:
+    """The command line with the file's keys, if it names one, in front."""
+    return argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
 
 
 def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:

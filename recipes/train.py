@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 import torch
-from arguments import DataArguments, ModelArguments, parse
+from arguments import DataArguments, ModelArguments, given, parse
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
@@ -66,9 +66,9 @@ def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
-    """Everything that can be refused is refused here, before training starts."""
+    """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
@@ -87,6 +87,7 @@ def build_trainer(
         processing_class=tokenizer,
         max_length=data.max_length,
         card_template=str(CARD_TEMPLATE),
+        recipe=recipe,
     )
 
 
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         return run_demo("demo_output")
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training)
+        trainer = build_trainer(model_arguments, data, training, given(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
