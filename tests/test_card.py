@@ -18,7 +18,7 @@ from kdmcse_hf.captions import load_captions
 from kdmcse_hf.card import name_repository, write_card
 from kdmcse_hf.card_curve import CURVE_NAME, draw_curve
 from kdmcse_hf.card_recipe import hub_id, portable
-from kdmcse_hf.card_results import EVAL_RESULTS, add_scores
+from kdmcse_hf.card_results import EVAL_RESULTS, OBJECTIVES, add_scores
 from kdmcse_hf.data import load_text
 from kdmcse_hf.feature_store import FeatureStore
 
@@ -146,10 +146,11 @@ class TestMetadata:
 
 class TestText:
     def test_every_objective_has_its_own_sentence(self, sources, tmp_path):
-        for objective, name in {"simcse": "SimCSE", "arccse": "ArcCSE", "mcse": "MCSE", "kdmcse": "KDMCSE"}.items():
+        for objective, name in OBJECTIVES.items():
             text = card_of(sources, tmp_path / objective, objective=objective).text
             assert f"trained with {name}" in text
-            assert ("teacher" in text) == (objective in ("mcse", "kdmcse"))
+            assert ("a frozen vision-language teacher guides it" in text) == (objective not in ("simcse", "arccse"))
+            assert (", the teacher and the training texts" in text) == (objective not in ("simcse", "arccse"))
 
     def test_values_seed_versions_and_data(self, sources, tmp_path):
         arguments = {"learning_rate": 2e-4, "seed": 7, "warmup_steps": 3, "per_device_train_batch_size": 8}
