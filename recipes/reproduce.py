@@ -1,0 +1,180 @@
+"""The paper's tables and figures by command: train what is missing, then print ours beside the paper's.
+
+    python recipes/reproduce.py table1 --text wiki1m.txt --flickr features/flickr --coco features/coco
+    python recipes/reproduce.py table1 --replica REPLICA --data DATA      on two CPU cores
+
+Runs go to OUTPUT/runs, one directory each; finished ones are not run again, interrupted ones go on, a run that fails
+does not stop the others. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+import yaml
+from arguments import DataArguments, ModelArguments
+from exit_status import run_or_refuse
+from reproduction.jobs import Job
+from reproduction.plan import PAPER_SECONDS, PLANS, paper_settings, replica_settings
+from reproduction.plots import plot_margins
+from reproduction.pool import devices, run_all, slurm_script
+from reproduction.report import markdown, summarise
+
+from kdmcse_hf import KDMCSETrainingArguments
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+REPLICA_SETTINGS = pathlib.Path(__file__).with_name("reproduction") / "replica.yaml"
+
+
+class RunsFailed(Exception):
+    """Some runs did not come to their end."""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; argparse leaves with status 2 on unusable arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[*PLANS], metavar="NAME", help=f"one of {', '.join(PLANS)}")
+    parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4)")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs with an estimate of time, and stop")
+    parser.add_argument("--slurm", type=pathlib.Path, metavar="FILE", help="write a Slurm array script, and stop")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of recipes/train.py for all runs, as bf16=true"
+    )
+    paper = parser.add_argument_group("the paper's data")
+    paper.add_argument("--text", help="Wiki1M; the Hub's if absent")
+    paper.add_argument("--flickr", metavar="DIR", help="teacher features of Flickr30k, by recipes/extract_features.py")
+    paper.add_argument("--coco", metavar="DIR", help="the same of MS-COCO")
+    paper.add_argument("--cc12m", nargs=2, metavar="DIR", help="the same of two subsets of CC12M, for table4")
+    paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream for scoring; the Hub if absent")
+    replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
+    replica.add_argument(
+        "--replica", type=pathlib.Path, metavar="DIR", help="its students and captions; made if absent"
+    )
+    replica.add_argument("--data", type=pathlib.Path, help="folder of text/, captions/ and senteval/")
+    replica.add_argument(
+        "--settings",
+        type=pathlib.Path,
+        default=REPLICA_SETTINGS,
+        metavar="FILE",
+        help="values of its runs (%(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    if (arguments.replica is None) != (arguments.data is None):
+        parser.error("--replica DIR and --data DATA belong together")
+    return arguments
+
+
+def changed_keys(words: list[str]) -> dict:
+    """KEY=VALUE words, checked against the keys of recipes/train.py."""
+    classes = (ModelArguments, DataArguments, KDMCSETrainingArguments)
+    known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
+    pairs = [word.partition("=") for word in words]
+    if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
+        raise ValueError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def paper_job(arguments: argparse.Namespace) -> Job:
+    """The paper's own setting."""
+    plan = PLANS[arguments.name]
+    cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
+    paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
+    settings = paper_settings(plan, arguments.preset, paths, changed_keys(arguments.set))
+    for setting in settings if not arguments.dry_run else []:
+        source = setting.flags.get("multimodal_dataset")
+        if (
+            setting.captions
+            and setting.captions not in paths
+            and not (pathlib.Path(source).exists() and setting.captions in ("flickr", "coco"))
+        ):
+            raise ValueError(
+                f"{arguments.name} needs teacher features of {setting.captions}: give --{setting.captions[:5]} with "
+                "directories that recipes/extract_features.py wrote (docs/teacher.md)"
+            )
+    if arguments.name == "transfer" and not arguments.senteval:
+        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
+    seeds = arguments.seeds or [0, 1, 2, 3, 4]
+    return Job(arguments.output, settings, seeds, plan.tasks, arguments.senteval, False, PAPER_SECONDS)
+
+
+def replica_job(arguments: argparse.Namespace) -> Job:
+    """The small setting, made first where it is absent."""
+    plan = PLANS[arguments.name]
+    if arguments.name == "table4":
+        raise ValueError("table4 has no replica: it is about a second, larger caption set")
+    replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
+    data, folder = arguments.data, arguments.replica
+    if not (folder / "captions" / "state.json").exists() and not arguments.dry_run:
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "replica.py"), str(data), str(folder)], check=True)
+    folders = {"text": data / "text" / "wiki1m_head.txt", "captions": folder / "captions"}
+    folders = {name: str(path) for name, path in (folders | {"stsb": data / "senteval"}).items()}
+    folders["students"] = str(folder / "students")
+    settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
+    tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
+    seeds = arguments.seeds or replica["seeds"]
+    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], True, replica["rough_seconds_a_run"])
+
+
+def list_runs(job: Job) -> list[str]:
+    """One line a run, and how long what is left will take."""
+    todo, places = set(job.unfinished()), len(devices())
+    seconds = {run: job.estimate(run) if run in todo else 0 for run in job.runs()}
+    lines = [f"{run.name:60} {_hours(seconds[run]) if run in todo else 'finished'}" for run in job.runs()]
+    total = _hours(sum(seconds.values()) / places)
+    return [*lines, f"{len(todo)} of {len(lines)} runs to do, about {total}, {places} at a time"]
+
+
+def write_results(arguments: argparse.Namespace, job: Job) -> None:
+    """NAME.md and NAME.json, and the table on the terminal."""
+    summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
+    text = markdown(PLANS[arguments.name], summary)
+    path = job.output / f"{arguments.name}.md"
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    print(text)
+    if arguments.name == "figure7" and any(line["runs"] for line in summary["lines"]):
+        plot_margins(summary, path.with_suffix(".png"))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List, or write a script, or run all and report."""
+    job = replica_job(arguments) if arguments.replica else paper_job(arguments)
+    job.check()
+    if arguments.dry_run:
+        print("\n".join(list_runs(job)))
+        return
+    todo = job.unfinished()
+    job.write(todo)
+    commands = {directory: job.command(directory) for directory in todo}
+    if arguments.slurm and commands:
+        arguments.slurm.write_text(slurm_script(commands, job.output), encoding="utf-8")
+        print(f"sbatch {arguments.slurm} runs {len(todo)} runs; this command without --slurm then makes the table")
+        return
+    failed = run_all(commands) if commands else {}
+    write_results(arguments, job)
+    if failed:
+        names = ", ".join(f"{directory.name} (status {status})" for directory, status in failed.items())
+        raise RunsFailed(f"{len(failed)} of {len(todo)} runs failed: {names}. Each has its output in run.log")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input."""
+    try:
+        return run_or_refuse("reproduce.py", run, parse_arguments(argv))
+    except RunsFailed as error:
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        return 1
+
+
+def _hours(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
