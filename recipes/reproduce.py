@@ -42,6 +42,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4)")
     parser.add_argument("--dry-run", action="store_true", help="list the runs with an estimate of time, and stop")
+    parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")
     parser.add_argument("--slurm", type=pathlib.Path, metavar="FILE", help="write a Slurm array script, and stop")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of recipes/train.py for all runs, as bf16=true"
@@ -86,7 +87,7 @@ def paper_job(arguments: argparse.Namespace) -> Job:
     cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
     paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
     settings = paper_settings(plan, arguments.preset, paths, changed_keys(arguments.set))
-    for setting in settings if not arguments.dry_run else []:
+    for setting in settings if not (arguments.dry_run or arguments.table) else []:
         source = setting.flags.get("multimodal_dataset")
         if (
             setting.captions
@@ -135,6 +136,7 @@ def write_results(arguments: argparse.Namespace, job: Job) -> None:
     summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
     text = markdown(PLANS[arguments.name], summary)
     path = job.output / f"{arguments.name}.md"
+    job.output.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(text)
@@ -149,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         print("\n".join(list_runs(job)))
         return
-    todo = job.unfinished()
+    todo = [] if arguments.table else job.unfinished()
     job.write(todo)
     commands = {directory: job.command(directory) for directory in todo}
     if arguments.slurm and commands:

@@ -6,11 +6,18 @@ from kdmcse_hf.evaluation.significance import compare, compare_published, mean_a
 from kdmcse_hf.evaluation.tables import Table, to_markdown
 
 from .plan import STS, TRANSFER, Plan, Setting
-from .published import PUBLISHED, RUNS
+from .published import PUBLISHED, RUNS, Figures
 
 ALIGNMENT = ("alignment", "uniformity", "mcse_alignment", "mcse_uniformity")
 ORDER = (*STS, "Avg.", *TRANSFER, "Transfer avg.", "STS-B dev")
 SHOWN = {"mcse_alignment": "alignment, MCSE's", "mcse_uniformity": "uniformity, MCSE's"}
+TEST_ROWS = (
+    ("difference", "ours", "difference", "+.2f"),
+    ("p", "ours", "p", ".2g"),
+    ("p paired", "ours", "paired_p", ".2g"),
+    ("paper's difference", "paper", "difference", "+.2f"),
+    ("paper's p", "paper", "p", ".2g"),
+)
 Scores = dict[str, dict[int, dict[str, float]]]  # setting -> seed -> column -> figure
 
 
@@ -21,8 +28,8 @@ def summarise(name: str, settings: list[Setting], scores: Scores, seeds: list[in
         name: of the result, `table1` and so on.
         scores: of the runs that are finished.
     """
-    columns = _columns(name, scores)
-    published = PUBLISHED.get(name, {})
+    published = {setting.label: PUBLISHED.get(name, {}).get(setting.label, {}) for setting in settings}
+    columns = _columns(name, scores, published)
     lines = []
     for setting in settings:
         runs, figures = scores[setting.name], {}
@@ -30,7 +37,7 @@ def summarise(name: str, settings: list[Setting], scores: Scores, seeds: list[in
             values = [run[column] for run in runs.values() if column in run]
             if values:
                 figures[column] = dict(zip(("mean", "deviation"), mean_and_deviation(values), strict=True))
-        paper = published.get(setting.label, {})
+        paper = published[setting.label]
         lines.append(
             {"name": setting.name, "label": setting.label, "group": setting.group, "changes": setting.changes}
             | {"runs": runs, "missing": [seed for seed in seeds if seed not in runs], "ours": figures, "paper": paper}
@@ -46,22 +53,22 @@ def markdown(plan: Plan, summary: dict) -> str:
         "Mean ± standard deviation over the seeds (n of them); `paper` is what the paper prints. Spearman or accuracy "
         "x100; alignment and uniformity are distances, lower is better."
     )
-    if missing := [f"{line['label']}: {line['missing']}" for line in summary["lines"] if line["missing"]]:
-        parts.append("**Not finished** (seeds): " + "; ".join(missing))
+    if missing := sum(len(line["missing"]) for line in summary["lines"]):
+        parts.append(f"**{missing} of {len(summary['lines']) * len(summary['seeds'])} runs are not finished.**")
     if summary["tests"]:
-        parts += ["## Tests", to_markdown(_test_table(summary["tests"]))]
+        parts += ["## Tests", to_markdown(_test_table(summary["tests"], summary["columns"]))]
         parts.append(
-            "t-tests of the difference between two lines: independent, as in the paper, and paired over the n seeds "
-            "that both have. `paper p` is the independent test from the paper's printed figures, five runs each. "
-            f"p values are not corrected for the number of tests, {len(summary['tests'])}."
+            "Two-sided t-tests of the difference between two lines: `p` independent, as in the paper, `p paired` over "
+            "the seeds that both have. `paper's p` is the independent test from the paper's printed means and "
+            "deviations, five runs each. They are not corrected for their number."
         )
     return "\n\n".join([*parts, *([plan.note] if plan.note else [])]) + "\n"
 
 
-def _columns(name: str, scores: Scores) -> list[str]:
+def _columns(name: str, scores: Scores, published: Figures) -> list[str]:
     """Those of the paper's figures, or of the runs, in the paper's order; alignment only where it is the subject."""
     found = {column for runs in scores.values() for run in runs.values() for column in run}
-    found |= {column for figures in PUBLISHED.get(name, {}).values() for column in figures}
+    found |= {column for figures in published.values() for column in figures}
     order = (*ALIGNMENT, "STS-B dev") if name == "table2" else ORDER
     return [column for column in order if column in found]
 
@@ -79,7 +86,7 @@ def _pairs(settings: list[Setting]) -> list[tuple[Setting, Setting]]:
 
 
 def _compare(
-    first: Setting, second: Setting, scores: Scores, columns: list[str], published: dict
+    first: Setting, second: Setting, scores: Scores, columns: list[str], published: Figures
 ) -> list[dict[str, object]]:
     tests = []
     for column in columns:
@@ -87,10 +94,10 @@ def _compare(
             {seed: run[column] for seed, run in scores[setting.name].items() if column in run}
             for setting in (first, second)
         ]
-        printed = [published.get(setting.label, {}).get(column, (None, None)) for setting in (first, second)]
+        printed = [published[setting.label].get(column, (None, None)) for setting in (first, second)]
         test = {"first": first.label, "second": second.label, "column": column}
         if all(sides):
-            test |= compare(*sides)
+            test["ours"] = compare(*sides)
         if all(deviation is not None for _, deviation in printed):
             test["paper"] = compare_published(*printed, RUNS)
         if len(test) > 3:
@@ -106,7 +113,7 @@ def _table(summary: dict) -> Table:
         cells = [_cell(column, **line["ours"].get(column, {})) for column in columns]
         table.append([line["label"], f"ours (n={n})", *cells])
         if line["paper"]:
-            table.append(["", "paper", *(_cell(column, *line["paper"].get(column, ())) for column in columns)])
+            table.append(["", "paper", *(_printed(*line["paper"].get(column, ())) for column in columns)])
     return table
 
 
@@ -118,18 +125,20 @@ def _cell(column: str, mean: float | None = None, deviation: float | None = None
     return f"{mean:.{digits}f}{spread}"
 
 
-def _test_table(tests: list[dict]) -> Table:
-    table = [["lines", "column", "difference", "p independent", "p paired", "n", "paper: difference", "paper p"]]
-    for test in tests:
-        paper = test.get("paper", {})
-        table.append(
-            [f"{test['first']} - {test['second']}", SHOWN.get(test["column"], test["column"])]
-            + [_number(test.get("difference"), "+.3f"), _number(test.get("p"), ".4f")]
-            + [_number(test.get("paired_p"), ".4f"), str(test.get("n", "-"))]
-            + [_number(paper.get("difference"), "+.2f"), _number(paper.get("p"), ".4f")]
-        )
+def _printed(mean: float | None = None, deviation: float | None = None) -> str:
+    """As the paper has it, no digit more."""
+    return "-" if mean is None else f"{mean}" if deviation is None else f"{mean} ± {deviation}"
+
+
+def _test_table(tests: list[dict], columns: list[str]) -> Table:
+    """Up to four rows a pair of lines, the columns of the table above."""
+    table = [["Lines", "", *(SHOWN.get(column, column) for column in columns)]]
+    for pair, found in itertools.groupby(tests, key=lambda test: f"{test['first']} - {test['second']}"):
+        by_column = {test["column"]: test for test in found}
+        for name, where, key, form in TEST_ROWS:
+            values = [(by_column.get(column, {}).get(where) or {}).get(key) for column in columns]
+            if any(value is not None for value in values):
+                cells = ["-" if value is None else format(value, form) for value in values]
+                table.append([pair, name, *cells])
+                pair = ""  # named once
     return table
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
