@@ -19,14 +19,17 @@ import yaml
 from arguments import DataArguments, ModelArguments
 from exit_status import run_or_refuse
 from reproduction.jobs import Job
-from reproduction.plan import PAPER_SECONDS, PLANS, paper_settings, replica_settings
+from reproduction.plan import PAPER_SECONDS, PLANS, Plan, paper_settings, replica_settings
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
 from reproduction.report import markdown, summarise
+from reproduction.teacher import PAPER, teacher_figure
 
 from kdmcse_hf import KDMCSETrainingArguments
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+VISUALIZE = ROOT / "recipes" / "visualize.py"
+NAMES = (*PLANS, *PAPER)
 REPLICA_SETTINGS = pathlib.Path(__file__).with_name("reproduction") / "replica.yaml"
 
 
@@ -37,7 +40,7 @@ class RunsFailed(Exception):
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*PLANS], metavar="NAME", help=f"one of {', '.join(PLANS)}")
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
     parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4)")
@@ -87,20 +90,13 @@ def paper_job(arguments: argparse.Namespace) -> Job:
     cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
     paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
     settings = paper_settings(plan, arguments.preset, paths, changed_keys(arguments.set))
-    for setting in settings if not (arguments.dry_run or arguments.table) else []:
-        source = setting.flags.get("multimodal_dataset")
-        if (
-            setting.captions
-            and setting.captions not in paths
-            and not (pathlib.Path(source).exists() and setting.captions in ("flickr", "coco"))
-        ):
-            raise ValueError(
-                f"{arguments.name} needs teacher features of {setting.captions}: give --{setting.captions[:5]} with "
-                "directories that recipes/extract_features.py wrote (docs/teacher.md)"
-            )
+    if not (arguments.dry_run or arguments.table):
+        for setting in settings:
+            if setting.captions and setting.captions not in paths:
+                _refuse_missing(arguments.name, setting.captions, setting.flags["multimodal_dataset"])
     if arguments.name == "transfer" and not arguments.senteval:
         raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
-    seeds = arguments.seeds or [0, 1, 2, 3, 4]
+    seeds = _seeds(arguments, plan, [0, 1, 2, 3, 4])
     return Job(arguments.output, settings, seeds, plan.tasks, arguments.senteval, False, PAPER_SECONDS)
 
 
@@ -110,16 +106,20 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     if arguments.name == "table4":
         raise ValueError("table4 has no replica: it is about a second, larger caption set")
     replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
-    data, folder = arguments.data, arguments.replica
-    if not (folder / "captions" / "state.json").exists() and not arguments.dry_run:
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "replica.py"), str(data), str(folder)], check=True)
-    folders = {"text": data / "text" / "wiki1m_head.txt", "captions": folder / "captions"}
-    folders = {name: str(path) for name, path in (folders | {"stsb": data / "senteval"}).items()}
-    folders["students"] = str(folder / "students")
+    folders = {"text": arguments.data / "text" / "wiki1m_head.txt", "captions": arguments.replica / "captions"}
+    folders |= {"stsb": arguments.data / "senteval", "students": arguments.replica / "students"}
+    folders = {name: str(path) for name, path in folders.items()}
     settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
     tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
-    seeds = arguments.seeds or replica["seeds"]
-    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], True, replica["rough_seconds_a_run"])
+    seeds = _seeds(arguments, plan, replica["seeds"])
+    rough = replica["rough_seconds_a_run"]
+    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], not plan.draws_models, rough)
+
+
+def make_replica(replica: pathlib.Path, data: pathlib.Path) -> None:
+    """Students and captions, unless they are there."""
+    if not (replica / "captions" / "state.json").exists():  # what is written last
+        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "replica.py"), str(data), str(replica)], check=True)
 
 
 def list_runs(job: Job) -> list[str]:
@@ -144,25 +144,59 @@ def write_results(arguments: argparse.Namespace, job: Job) -> None:
         plot_margins(summary, path.with_suffix(".png"))
 
 
+def draw_models(job: Job) -> None:
+    """Figures 8 to 12 by recipes/visualize.py, one picture a group."""
+    for group in dict.fromkeys(setting.group for setting in job.settings):
+        models = [str(job.directory(setting, job.seeds[0])) for setting in job.settings if setting.group == group]
+        picture = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
+        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(picture)], check=True)
+
+
+def draw_teacher(arguments: argparse.Namespace) -> None:
+    """Figure 5 or 6, of the replica's captions or Flickr30k's."""
+    if arguments.dry_run or arguments.slurm:
+        print(f"{arguments.name} has no runs: it is drawn in minutes from the teacher's features")
+        return
+    if arguments.replica:
+        captions = str(arguments.replica / "captions")
+    elif not (captions := arguments.flickr):
+        _refuse_missing(arguments.name, "flickr", captions := "features/flickr30k-clip-vit-base-patch32")
+    print(teacher_figure(arguments.name, captions, arguments.output))
+
+
 def run(arguments: argparse.Namespace) -> None:
     """List, or write a script, or run all and report."""
+    if arguments.replica and not (arguments.dry_run or arguments.table):
+        make_replica(arguments.replica, arguments.data)
+    if arguments.name in PAPER:
+        draw_teacher(arguments)
+        return
     job = replica_job(arguments) if arguments.replica else paper_job(arguments)
     job.check()
     if arguments.dry_run:
         print("\n".join(list_runs(job)))
-        return
-    todo = [] if arguments.table else job.unfinished()
+    elif arguments.table:
+        write_results(arguments, job)
+    else:
+        run_job(arguments, job)
+
+
+def run_job(arguments: argparse.Namespace, job: Job) -> None:
+    """Run what is not finished, or write the script that does; then the table, whatever failed."""
+    todo = job.unfinished()
     job.write(todo)
     commands = {directory: job.command(directory) for directory in todo}
     if arguments.slurm and commands:
         arguments.slurm.write_text(slurm_script(commands, job.output), encoding="utf-8")
-        print(f"sbatch {arguments.slurm} runs {len(todo)} runs; this command without --slurm then makes the table")
+        print(f"sbatch {arguments.slurm} starts {len(todo)} runs; this command without --slurm makes the table")
         return
     failed = run_all(commands) if commands else {}
     write_results(arguments, job)
     if failed:
         names = ", ".join(f"{directory.name} (status {status})" for directory, status in failed.items())
         raise RunsFailed(f"{len(failed)} of {len(todo)} runs failed: {names}. Each has its output in run.log")
+    if PLANS[arguments.name].draws_models:
+        draw_models(job)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,6 +206,21 @@ def main(argv: list[str] | None = None) -> int:
     except RunsFailed as error:
         print(f"reproduce.py: {error}", file=sys.stderr)
         return 1
+
+
+def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:
+    seeds = arguments.seeds or default
+    return seeds[:1] if plan.draws_models else seeds
+
+
+def _refuse_missing(name: str, captions: str, default: str) -> None:
+    """Features that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
+    argument = captions.partition("-")[0]
+    if argument == "cc12m" or not pathlib.Path(default).exists():
+        raise ValueError(
+            f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py "
+            "wrote (docs/teacher.md)"
+        )
 
 
 def _hours(seconds: float) -> str:

@@ -117,8 +117,10 @@ def main() -> int:
             print(f"{arguments.run} is being run by another process", file=sys.stderr)
             return 1
         try:
-            if missing := missing_tasks(arguments.run, arguments.tasks.split(",")):
+            missing = missing_tasks(arguments.run, arguments.tasks.split(","))
+            if missing or not arguments.drop_model:
                 train(arguments.run)
+            if missing:
                 score(arguments.run, missing, arguments.data)
             clean(arguments.run, arguments.drop_model)
         except subprocess.CalledProcessError as error:
