@@ -13,6 +13,7 @@ EXTRAS = {
     "plots": ["matplotlib>=3.8"],
     "transfer": ["scikit-learn>=1.4"],
     "tensorboard": ["tensorboard>=2.15"],
+    "search": ["optuna>=5", "matplotlib>=3.8"],
 }
 EXTRAS["demo"] = EXTRAS["images"] + EXTRAS["sentence-transformers"]
 EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in packages}) + [
