@@ -19,7 +19,7 @@ import yaml
 from arguments import DataArguments, ModelArguments
 from exit_status import run_or_refuse
 from reproduction.jobs import Job
-from reproduction.plan import PAPER_SECONDS, PLANS, Plan, paper_settings, replica_settings
+from reproduction.plan import PAPER_SECONDS, PLANS, REPLICA, Plan, paper_settings, replica_settings
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
 from reproduction.report import markdown, summarise
@@ -30,7 +30,6 @@ from kdmcse_hf import KDMCSETrainingArguments
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VISUALIZE = ROOT / "recipes" / "visualize.py"
 NAMES = (*PLANS, *PAPER)
-REPLICA_SETTINGS = pathlib.Path(__file__).with_name("reproduction") / "replica.yaml"
 
 
 class RunsFailed(Exception):
@@ -64,7 +63,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     replica.add_argument(
         "--settings",
         type=pathlib.Path,
-        default=REPLICA_SETTINGS,
+        default=REPLICA,
         metavar="FILE",
         help="values of its runs (%(default)s)",
     )

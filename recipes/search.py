@@ -110,14 +110,16 @@ def write_results(study, optuna: ModuleType, folder: pathlib.Path) -> None:
 def plot(trials: list, importances: dict[str, float], path: pathlib.Path) -> None:
     """A panel of importances, and one of all values over each hyperparameter."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(3.6 * (len(SPACE) + 1), 3.4), layout="constrained")
     first, *others = figure.subplots(1, len(SPACE) + 1)
     first.barh(list(importances)[::-1], list(importances.values())[::-1])
     first.set(title="importance", xlim=(0, 1))
-    for panel, (name, (_, _, log)) in zip(others, SPACE.items(), strict=True):
+    for panel, (name, (low, high, log)) in zip(others, SPACE.items(), strict=True):
         panel.scatter([trial.params[name] for trial in trials], [trial.value for trial in trials], s=14)
-        panel.set(xlabel=name, ylabel="STS-B dev", xscale="log" if log else "linear")
+        panel.set(xlabel=name, ylabel="STS-B dev", xlim=(low, high), xscale="log" if log else "linear")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 

@@ -175,6 +175,10 @@ class TestTheReplica:
         assert {test["second"] for test in summary["tests"]} == {"tiny KDMCSE margin 0.125"}
         assert (tmp_path / "figure7.png").stat().st_size > 1000
 
+    def test_a_method_that_the_settings_lack_is_named(self, replica, tmp_path, capsys):
+        assert reproduce("figures8-12", *replica, "--output", tmp_path) == 2
+        assert "needs method mcse, the settings have simcse, kdmcse" in capsys.readouterr().err
+
     def test_a_run_of_other_values_is_refused(self, replica, finished, capsys):
         assert reproduce("table1", *replica, "--output", finished, "--set", "max_steps=25") == 2
         assert "max_steps 24 instead of 25: take another --output" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import yaml
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+REPLICA = pathlib.Path(__file__).with_name("replica.yaml")
 ENCODERS = {"bert": "BERT", "roberta": "RoBERTa"}
 METHODS = {"simcse": "SimCSE", "mcse": "MCSE", "kdmcse": "KDMCSE", "kdmcse_rank": "KDMCSE with ranking"}
 PAPER_SECONDS = 5.5 * 3600  # Section 4.2: a run takes roughly 5 to 6 hours on an A6000
@@ -145,10 +146,18 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     Args:
         replica: as replica.yaml. Plans that compare methods compare all of its `methods`.
         folders: `text`, `captions`, `stsb` and `students`, where the replica is.
+
+    Raises:
+        ValueError: the replica's values lack a part, or a method that the plan needs.
     """
+    parts = ("seeds", "tasks", "rough_seconds_a_run", "students", "train", "methods")
+    if missing := [part for part in parts if part not in replica]:
+        raise ValueError(f"the replica's settings have no {missing}: see {REPLICA}")
     rows = plan.rows
     if not (plan.draws_models or any(row.changes for row in rows)):
         rows = tuple(Row(method) for method in replica["methods"])
+    if missing := [row.method for row in rows if row.method not in replica["methods"]]:
+        raise ValueError(f"{plan.title} needs method {missing[0]}, the settings have {', '.join(replica['methods'])}")
     settings = []
     for student, own in replica["students"].items():
         for row in rows:
