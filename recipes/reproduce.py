@@ -8,27 +8,22 @@ does not stop the others. The table goes to OUTPUT/NAME.md and NAME.json, plots 
 """
 
 import argparse
-import dataclasses
 import datetime
 import json
 import pathlib
 import subprocess
 import sys
 
-import yaml
-from arguments import DataArguments, ModelArguments
 from exit_status import run_or_refuse
 from reproduction.jobs import Job
-from reproduction.plan import PAPER_SECONDS, PLANS, REPLICA, Plan, paper_settings, replica_settings
+from reproduction.plan import PLANS, REPLICA
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
 from reproduction.report import markdown, summarise
+from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf import KDMCSETrainingArguments
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-VISUALIZE = ROOT / "recipes" / "visualize.py"
+VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
 
 
@@ -42,7 +37,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
     parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
-    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4, or those of --settings)")
     parser.add_argument("--dry-run", action="store_true", help="list the runs with an estimate of time, and stop")
     parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")
     parser.add_argument("--slurm", type=pathlib.Path, metavar="FILE", help="write a Slurm array script, and stop")
@@ -71,54 +66,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if (arguments.replica is None) != (arguments.data is None):
         parser.error("--replica DIR and --data DATA belong together")
     return arguments
-
-
-def changed_keys(words: list[str]) -> dict:
-    """KEY=VALUE words, checked against the keys of recipes/train.py."""
-    classes = (ModelArguments, DataArguments, KDMCSETrainingArguments)
-    known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
-    pairs = [word.partition("=") for word in words]
-    if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
-        raise ValueError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
-
-
-def paper_job(arguments: argparse.Namespace) -> Job:
-    """The paper's own setting."""
-    plan = PLANS[arguments.name]
-    cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
-    paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
-    settings = paper_settings(plan, arguments.preset, paths, changed_keys(arguments.set))
-    if not (arguments.dry_run or arguments.table):
-        for setting in settings:
-            if setting.captions and setting.captions not in paths:
-                _refuse_missing(arguments.name, setting.captions, setting.flags["multimodal_dataset"])
-    if arguments.name == "transfer" and not arguments.senteval:
-        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
-    seeds = _seeds(arguments, plan, [0, 1, 2, 3, 4])
-    return Job(arguments.output, settings, seeds, plan.tasks, arguments.senteval, False, PAPER_SECONDS)
-
-
-def replica_job(arguments: argparse.Namespace) -> Job:
-    """The small setting, made first where it is absent."""
-    plan = PLANS[arguments.name]
-    if arguments.name == "table4":
-        raise ValueError("table4 has no replica: it is about a second, larger caption set")
-    replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
-    folders = {"text": arguments.data / "text" / "wiki1m_head.txt", "captions": arguments.replica / "captions"}
-    folders |= {"stsb": arguments.data / "senteval", "students": arguments.replica / "students"}
-    folders = {name: str(path) for name, path in folders.items()}
-    settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
-    tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
-    seeds = _seeds(arguments, plan, replica["seeds"])
-    rough = replica["rough_seconds_a_run"]
-    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], not plan.draws_models, rough)
-
-
-def make_replica(replica: pathlib.Path, data: pathlib.Path) -> None:
-    """Students and captions, unless they are there."""
-    if not (replica / "captions" / "state.json").exists():  # what is written last
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "replica.py"), str(data), str(replica)], check=True)
 
 
 def list_runs(job: Job) -> list[str]:
@@ -159,7 +106,7 @@ def draw_teacher(arguments: argparse.Namespace) -> None:
     if arguments.replica:
         captions = str(arguments.replica / "captions")
     elif not (captions := arguments.flickr):
-        _refuse_missing(arguments.name, "flickr", captions := "features/flickr30k-clip-vit-base-patch32")
+        refuse_missing(arguments.name, "flickr", captions := "features/flickr30k-clip-vit-base-patch32")
     print(teacher_figure(arguments.name, captions, arguments.output))
 
 
@@ -199,27 +146,15 @@ def run_job(arguments: argparse.Namespace, job: Job) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input."""
+    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input, 130 stopped."""
     try:
         return run_or_refuse("reproduce.py", run, parse_arguments(argv))
     except RunsFailed as error:
         print(f"reproduce.py: {error}", file=sys.stderr)
         return 1
-
-
-def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:
-    seeds = arguments.seeds or default
-    return seeds[:1] if plan.draws_models else seeds
-
-
-def _refuse_missing(name: str, captions: str, default: str) -> None:
-    """Features that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
-    argument = captions.partition("-")[0]
-    if argument == "cc12m" or not pathlib.Path(default).exists():
-        raise ValueError(
-            f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py "
-            "wrote (docs/teacher.md)"
-        )
+    except KeyboardInterrupt:
+        print("reproduce.py: stopped; the same command goes on", file=sys.stderr)
+        return 130
 
 
 def _hours(seconds: float) -> str:

@@ -249,6 +249,28 @@ class TestThePaper:
         assert done.stdout.decode() == "run b it's\n"
 
 
+def test_runs_are_spread_over_the_devices_one_at_a_time_each(tmp_path, monkeypatch):
+    from reproduction import pool
+
+    monkeypatch.setattr(pool, "devices", lambda: ["0", "3"])
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.01)
+    code = (
+        "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], time.time()); time.sleep(0.2); print(time.time())"
+    )
+    commands = {tmp_path / str(number): [sys.executable, "-c", code] for number in range(5)}
+    commands[tmp_path / "1"] = [sys.executable, "-c", "import sys; sys.exit(7)"]
+    for run in commands:
+        run.mkdir()
+    assert pool.run_all(commands) == {tmp_path / "1": 7}
+    spans = {"0": [], "3": []}
+    for run in sorted(set(commands) - {tmp_path / "1"}):
+        device, start, end = (run / "run.log").read_text().split()
+        spans[device].append((float(start), float(end)))
+    for times in spans.values():
+        assert times, "both devices took part"
+        assert all(end < start for (_, end), (start, _) in zip(sorted(times), sorted(times)[1:], strict=False))
+
+
 @pytest.mark.parametrize("name", ["figure5", "figure6"])
 def test_the_teachers_figures(name, replica, tmp_path):
     assert reproduce(name, *replica, "--output", tmp_path) == 0

@@ -57,7 +57,11 @@ class Setting:
 
 _TWO = (Row("mcse"), Row("kdmcse"))
 _THREE = (Row("simcse"), *_TWO)
-_CLIP_TEXT = Row("kdmcse", {"margin": 0, "threshold": None}, " without margin and threshold (MCSE with CLIP text)")
+_CLIP_TEXT = Row(
+    "kdmcse",
+    {"margin": 0, "threshold": None, "simcse_margin": 0},
+    " without margin and threshold (MCSE with CLIP text)",
+)
 # Section 6.1: from 0.025 to 0.225 radians in steps of 0.025, best at 0.125.
 _MARGINS = tuple(
     Row("kdmcse", {"margin": thousandths / 1000}, f" margin {thousandths / 1000}", thousandths == 125)

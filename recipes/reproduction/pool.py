@@ -34,7 +34,8 @@ def run_all(commands: dict[pathlib.Path, list[str]]) -> dict[pathlib.Path, int]:
     waiting, free = list(commands), devices()
     running: dict[pathlib.Path, tuple[subprocess.Popen, str]] = {}
     failed: dict[pathlib.Path, int] = {}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the children are ended too
+    # So that the children are ended too.
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tqdm(total=len(commands), desc="runs", unit="run") as bar:
         try:
             while waiting or running:
@@ -53,11 +54,12 @@ def run_all(commands: dict[pathlib.Path, list[str]]) -> dict[pathlib.Path, int]:
         finally:
             for process, _ in running.values():
                 os.killpg(process.pid, signal.SIGTERM)
+            signal.signal(signal.SIGTERM, previous)
     return failed
 
 
 def slurm_script(commands: dict[pathlib.Path, list[str]], output: pathlib.Path) -> str:
-    """A batch script with one array task a run, to be started from the same directory."""
+    """A batch script with one array task a run."""
     lines = "\n".join(f"  {shlex.quote(shlex.join(command))}" for command in commands.values())
     return f"""#!/bin/bash
 #SBATCH --job-name=kdmcse
@@ -67,6 +69,7 @@ def slurm_script(commands: dict[pathlib.Path, list[str]], output: pathlib.Path) 
 #SBATCH --cpus-per-task=8
 #SBATCH --output={output}/slurm-%A_%a.log
 set -euo pipefail
+cd {shlex.quote(os.getcwd())}
 runs=(
 {lines}
 )
