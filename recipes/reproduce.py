@@ -16,10 +16,11 @@ import sys
 
 from exit_status import run_or_refuse
 from reproduction.jobs import Job
-from reproduction.plan import PLANS, REPLICA
+from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
 from reproduction.report import markdown, summarise
+from reproduction.settings import REPLICA
 from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
@@ -49,7 +50,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     paper.add_argument("--flickr", metavar="DIR", help="teacher features of Flickr30k, by recipes/extract_features.py")
     paper.add_argument("--coco", metavar="DIR", help="the same of MS-COCO")
     paper.add_argument("--cc12m", nargs=2, metavar="DIR", help="the same of two subsets of CC12M, for table4")
-    paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream for scoring; the Hub if absent")
+    paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream; the Hub if absent")
     replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
     replica.add_argument(
         "--replica", type=pathlib.Path, metavar="DIR", help="its students and captions; made if absent"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from .plan import Setting
 from .report import Scores
 from .run import missing_tasks, read_json
+from .settings import Setting
 
 RUN = pathlib.Path(__file__).with_name("run.py")
 

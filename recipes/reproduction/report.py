@@ -5,8 +5,9 @@ import itertools
 from kdmcse_hf.evaluation.significance import compare, compare_published, mean_and_deviation
 from kdmcse_hf.evaluation.tables import Table, to_markdown
 
-from .plan import STS, TRANSFER, Plan, Setting
+from .plan import STS, TRANSFER, Plan
 from .published import PUBLISHED, RUNS, Figures
+from .settings import Setting
 
 ALIGNMENT = ("alignment", "uniformity", "mcse_alignment", "mcse_uniformity")
 ORDER = (*STS, "Avg.", *TRANSFER, "Transfer avg.", "STS-B dev")

@@ -12,7 +12,8 @@ from arguments import DataArguments, ModelArguments
 from kdmcse_hf import KDMCSETrainingArguments
 
 from .jobs import Job
-from .plan import PAPER_SECONDS, PLANS, Plan, paper_settings, replica_settings
+from .plan import PAPER_SECONDS, PLANS, Plan
+from .settings import paper_settings, replica_settings
 
 MAKE_REPLICA = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "replica.py"
 
@@ -32,7 +33,8 @@ def paper_job(arguments: argparse.Namespace) -> Job:
     plan = PLANS[arguments.name]
     cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
     paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
-    settings = paper_settings(plan, arguments.preset, paths, changed_keys(arguments.set))
+    changes = {"stsb_path": arguments.senteval} if arguments.senteval else {}
+    settings = paper_settings(plan, arguments.preset, paths, changes | changed_keys(arguments.set))
     if not (arguments.dry_run or arguments.table):
         for setting in settings:
             if setting.captions and setting.captions not in paths:
