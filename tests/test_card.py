@@ -76,7 +76,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
 
 def trainer(sources, tmp_path, objective="kdmcse", recipe=None, base=None, **arguments) -> KDMCSETrainer:
     """As it stands after training, without having trained."""
-    widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM} if objective in ("mcse", "kdmcse") else {}
+    widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM} if objective not in ("simcse", "arccse") else {}
     model = KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, **widths)
     model.config.encoder.name_or_path = base
     made = KDMCSETrainer(

@@ -1,0 +1,166 @@
+"""The paper's tables and figures by command: train what is missing, then print ours beside the paper's.
+
+    python recipes/reproduce.py table1 --text wiki1m.txt --flickr features/flickr --coco features/coco
+    python recipes/reproduce.py table1 --replica REPLICA --data DATA      on two CPU cores
+
+Runs go to OUTPUT/runs, one directory each; finished ones are not run again, interrupted ones go on, a run that fails
+does not stop the others. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import subprocess
+import sys
+
+from exit_status import run_or_refuse
+from reproduction.jobs import Job
+from reproduction.plan import PLANS
+from reproduction.plots import plot_margins
+from reproduction.pool import devices, run_all, slurm_script
+from reproduction.report import markdown, summarise
+from reproduction.settings import REPLICA
+from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
+from reproduction.teacher import PAPER, teacher_figure
+
+VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
+NAMES = (*PLANS, *PAPER)
+
+
+class RunsFailed(Exception):
+    """Some runs did not come to their end."""
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line; argparse leaves with status 2 on unusable arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
+    parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4, or those of --settings)")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs with an estimate of time, and stop")
+    parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")
+    parser.add_argument("--slurm", type=pathlib.Path, metavar="FILE", help="write a Slurm array script, and stop")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of recipes/train.py for all runs, as bf16=true"
+    )
+    paper = parser.add_argument_group("the paper's data")
+    paper.add_argument("--text", help="Wiki1M; the Hub's if absent")
+    paper.add_argument("--flickr", metavar="DIR", help="teacher features of Flickr30k, by recipes/extract_features.py")
+    paper.add_argument("--coco", metavar="DIR", help="the same of MS-COCO")
+    paper.add_argument("--cc12m", nargs=2, metavar="DIR", help="the same of two subsets of CC12M, for table4")
+    paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream; the Hub if absent")
+    replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
+    replica.add_argument(
+        "--replica", type=pathlib.Path, metavar="DIR", help="its students and captions; made if absent"
+    )
+    replica.add_argument("--data", type=pathlib.Path, help="folder of text/, captions/ and senteval/")
+    replica.add_argument(
+        "--settings",
+        type=pathlib.Path,
+        default=REPLICA,
+        metavar="FILE",
+        help="values of its runs (%(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    if (arguments.replica is None) != (arguments.data is None):
+        parser.error("--replica DIR and --data DATA belong together")
+    return arguments
+
+
+def list_runs(job: Job) -> list[str]:
+    """One line a run, and how long what is left will take."""
+    todo, places = set(job.unfinished()), len(devices())
+    seconds = {run: job.estimate(run) if run in todo else 0 for run in job.runs()}
+    lines = [f"{run.name:60} {_hours(seconds[run]) if run in todo else 'finished'}" for run in job.runs()]
+    total = _hours(sum(seconds.values()) / places)
+    return [*lines, f"{len(todo)} of {len(lines)} runs to do, about {total}, {places} at a time"]
+
+
+def write_results(arguments: argparse.Namespace, job: Job) -> None:
+    """NAME.md and NAME.json, and the table on the terminal."""
+    summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
+    text = markdown(PLANS[arguments.name], summary)
+    path = job.output / f"{arguments.name}.md"
+    job.output.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    print(text)
+    if arguments.name == "figure7" and any(line["runs"] for line in summary["lines"]):
+        plot_margins(summary, path.with_suffix(".png"))
+
+
+def draw_models(job: Job) -> None:
+    """Figures 8 to 12 by recipes/visualize.py, one picture a group."""
+    for group in dict.fromkeys(setting.group for setting in job.settings):
+        models = [str(job.directory(setting, job.seeds[0])) for setting in job.settings if setting.group == group]
+        picture = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
+        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(picture)], check=True)
+
+
+def draw_teacher(arguments: argparse.Namespace) -> None:
+    """Figure 5 or 6, of the replica's captions or Flickr30k's."""
+    if arguments.dry_run or arguments.slurm:
+        print(f"{arguments.name} has no runs: it is drawn in minutes from the teacher's features")
+        return
+    if arguments.replica:
+        captions = str(arguments.replica / "captions")
+    elif not (captions := arguments.flickr):
+        refuse_missing(arguments.name, "flickr", captions := "features/flickr30k-clip-vit-base-patch32")
+    print(teacher_figure(arguments.name, captions, arguments.output))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """List, or write a script, or run all and report."""
+    if arguments.replica and not (arguments.dry_run or arguments.table):
+        make_replica(arguments.replica, arguments.data)
+    if arguments.name in PAPER:
+        draw_teacher(arguments)
+        return
+    job = replica_job(arguments) if arguments.replica else paper_job(arguments)
+    job.check()
+    if arguments.dry_run:
+        print("\n".join(list_runs(job)))
+    elif arguments.table:
+        write_results(arguments, job)
+    else:
+        run_job(arguments, job)
+
+
+def run_job(arguments: argparse.Namespace, job: Job) -> None:
+    """Run what is not finished, or write the script that does; then the table, whatever failed."""
+    todo = job.unfinished()
+    job.write(todo)
+    commands = {directory: job.command(directory) for directory in todo}
+    if arguments.slurm and commands:
+        arguments.slurm.write_text(slurm_script(commands, job.output), encoding="utf-8")
+        print(f"sbatch {arguments.slurm} starts {len(todo)} runs; this command without --slurm makes the table")
+        return
+    failed = run_all(commands) if commands else {}
+    write_results(arguments, job)
+    if failed:
+        names = ", ".join(f"{directory.name} (status {status})" for directory, status in failed.items())
+        raise RunsFailed(f"{len(failed)} of {len(todo)} runs failed: {names}. Each has its output in run.log")
+    if PLANS[arguments.name].draws_models:
+        draw_models(job)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input, 130 stopped."""
+    try:
+        return run_or_refuse("reproduce.py", run, parse_arguments(argv))
+    except RunsFailed as error:
+        print(f"reproduce.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("reproduce.py: stopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _hours(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

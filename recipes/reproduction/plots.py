@@ -1,0 +1,33 @@
+"""Figure 7: scores over the margin. Needs the extra `plots`."""
+
+import pathlib
+
+PAPER_BEST = 0.125
+
+
+def plot_margins(summary: dict, path: pathlib.Path) -> None:
+    """Mean and standard deviation over the seeds, a panel a column, a line a group.
+
+    Args:
+        summary: of `report.summarise`, whose lines vary `margin`.
+        path: PNG file to write.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"Drawing {path.name} needs matplotlib: pip install 'kdmcse_hf[plots]'") from error
+    # As the paper, the average of the seven tasks; where they are not all scored, what there is.
+    columns = ["Avg."] if "Avg." in summary["columns"] else [c for c in summary["columns"] if c.startswith("STS")]
+    groups = dict.fromkeys(line["group"] for line in summary["lines"])
+    figure = Figure(figsize=(5.5 * len(columns), 3.8), layout="constrained")
+    for panel, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+        for group in groups:
+            lines = [line for line in summary["lines"] if line["group"] == group and column in line["ours"]]
+            margins = [line["changes"]["margin"] for line in lines]
+            means = [line["ours"][column]["mean"] for line in lines]
+            spreads = [line["ours"][column]["deviation"] or 0 for line in lines]
+            panel.errorbar(margins, means, yerr=spreads, marker="o", capsize=3, label=group)
+        panel.axvline(PAPER_BEST, color="black", linestyle=":", label="the paper's best, 0.125")
+        panel.set(xlabel="margin m in radians", ylabel="Spearman x100", title=column)
+        panel.legend(fontsize="small", frameon=False)
+    figure.savefig(path, dpi=110, metadata={"Software": None})

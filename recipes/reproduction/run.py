@@ -1,0 +1,143 @@
+"""One run: train, score, write result.json, and leave no more than is needed. Started by recipes/reproduce.py.
+
+    python recipes/reproduction/run.py RUN --tasks STS-B,... [--data SENTEVAL] [--drop_model]
+
+RUN holds config.yaml for recipes/train.py. A run that was interrupted goes on from its newest whole checkpoint.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import yaml
+
+RECIPES = pathlib.Path(__file__).resolve().parents[1]
+# What stays of a run whose model is dropped: settings, scores, curves, output.
+SMALL_FILES = {
+    "config.yaml",
+    "result.json",
+    "scores.json",
+    "trained.json",
+    "all_results.json",
+    "trainer_state.json",
+    "run.log",
+    "lock",
+}
+STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
+TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
+
+
+def read_json(path: pathlib.Path) -> dict:
+    """A file's object, empty where there is none or it was cut short."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def missing_tasks(run: pathlib.Path, tasks: list[str]) -> list[str]:
+    """Tasks that the run's result lacks; an empty list says that it is finished."""
+    done = read_json(run / "result.json").get("tasks", [])
+    return [task for task in tasks if task not in done]
+
+
+def train(run: pathlib.Path) -> None:
+    """Train to the end, unless that is done and the model is still there."""
+    if (run / "trained.json").exists() and (run / "model.safetensors").exists():
+        return
+    resumed = any(run.glob("checkpoint-*"))
+    start = time.monotonic()
+    _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true")
+    # A part of a run says nothing about how long a run takes.
+    seconds = None if resumed else round(time.monotonic() - start, 1)
+    _write(run / "trained.json", {"seconds": seconds})
+
+
+def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
+    """Score what is missing by recipes/evaluate.py, and write result.json."""
+    start = time.monotonic()
+    where = ["--data", data] if data else []
+    out = ["--output_json", str(run / "scores.json"), "--resume"]
+    _call("evaluate.py", str(run), "--tasks", ",".join(tasks), *where, *out)
+    report, trained = read_json(run / "scores.json"), read_json(run / "trained.json")
+    report = report[-1] if isinstance(report, list) else report  # several where --data or the folder's name changed
+    dev = read_json(run / "all_results.json")["eval_stsb_spearman"]
+    seconds = trained["seconds"] and round(trained["seconds"] + time.monotonic() - start, 1)
+    flags = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    result = {"name": run.name, "dev": dev, "test": report["tasks"].get("STS-B", {}).get("spearman")}
+    result |= {
+        "seconds": seconds,
+        "scores": columns(report["tasks"]),
+        "tasks": sorted(report["tasks"]),
+        "flags": flags,
+    }
+    _write(run / "result.json", result)
+
+
+def columns(tasks: dict[str, dict]) -> dict[str, float]:
+    """The figures of a run by the column they stand in; averages where all seven tasks of a kind are scored."""
+    found = {}
+    for name, values in tasks.items():
+        found[name.replace("-dev", " dev")] = values.get("spearman", values.get("accuracy"))
+        found |= {key: value for key, value in values.items() if key.endswith(("alignment", "uniformity"))}
+    for average, names in (("Avg.", STS), ("Transfer avg.", TRANSFER)):
+        if all(name in found for name in names):
+            found[average] = sum(found[name] for name in names) / len(names)
+    return found
+
+
+def clean(run: pathlib.Path, drop_model: bool) -> None:
+    """A finished run needs its checkpoints no more, and its model only where one says so."""
+    for path in run.iterdir():
+        if path.is_dir() and (drop_model or path.name.startswith("checkpoint-")):
+            shutil.rmtree(path)
+        elif path.is_file() and drop_model and path.name not in SMALL_FILES:
+            path.unlink()
+
+
+def main() -> int:
+    """Command line; the output of training and scoring goes on to this process's own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("--tasks", required=True, help="comma list of single tasks of recipes/evaluate.py")
+    parser.add_argument("--data", help="SentEval directory; the Hub if absent")
+    parser.add_argument("--drop_model", action="store_true", help="keep scores and curves only")
+    arguments = parser.parse_args()
+    with open(arguments.run / "lock", "w") as lock:
+        os.set_inheritable(lock.fileno(), True)  # held as long as a child trains, even where this process was killed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{arguments.run} is being run by another process", file=sys.stderr)
+            return 1
+        try:
+            missing = missing_tasks(arguments.run, arguments.tasks.split(","))
+            if missing or not arguments.drop_model:
+                train(arguments.run)
+            if missing:
+                score(arguments.run, missing, arguments.data)
+            clean(arguments.run, arguments.drop_model)
+        except subprocess.CalledProcessError as error:
+            return error.returncode if error.returncode > 0 else 1
+    return 0
+
+
+def _call(recipe: str, *words: str) -> None:
+    subprocess.run([sys.executable, str(RECIPES / recipe), *words], check=True, close_fds=False)
+
+
+def _write(path: pathlib.Path, content: dict) -> None:
+    """Never half-written."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""From the command line to the runs of one result: the paper's own setting, or the small replica."""
+
+import argparse
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import yaml
+from arguments import DataArguments, ModelArguments
+
+from kdmcse_hf import KDMCSETrainingArguments
+
+from .jobs import Job
+from .plan import PAPER_SECONDS, PLANS, Plan
+from .settings import paper_settings, replica_settings
+
+MAKE_REPLICA = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "replica.py"
+
+
+def changed_keys(words: list[str]) -> dict:
+    """KEY=VALUE words, checked against the keys of recipes/train.py."""
+    classes = (ModelArguments, DataArguments, KDMCSETrainingArguments)
+    known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
+    pairs = [word.partition("=") for word in words]
+    if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
+        raise ValueError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def paper_job(arguments: argparse.Namespace) -> Job:
+    """The paper's own setting."""
+    plan = PLANS[arguments.name]
+    cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
+    paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
+    changes = {"stsb_path": arguments.senteval} if arguments.senteval else {}
+    settings = paper_settings(plan, arguments.preset, paths, changes | changed_keys(arguments.set))
+    if not (arguments.dry_run or arguments.table):
+        for setting in settings:
+            if setting.captions and setting.captions not in paths:
+                refuse_missing(arguments.name, setting.captions, setting.flags["multimodal_dataset"])
+    if arguments.name == "transfer" and not arguments.senteval:
+        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
+    seeds = _seeds(arguments, plan, [0, 1, 2, 3, 4])
+    return Job(arguments.output, settings, seeds, plan.tasks, arguments.senteval, False, PAPER_SECONDS)
+
+
+def replica_job(arguments: argparse.Namespace) -> Job:
+    """The small setting, made first where it is absent."""
+    plan = PLANS[arguments.name]
+    if arguments.name == "table4":
+        raise ValueError("table4 has no replica: it is about a second, larger caption set")
+    replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
+    folders = {"text": arguments.data / "text" / "wiki1m_head.txt", "captions": arguments.replica / "captions"}
+    folders |= {"stsb": arguments.data / "senteval", "students": arguments.replica / "students"}
+    folders = {name: str(path) for name, path in folders.items()}
+    settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
+    tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
+    seeds = _seeds(arguments, plan, replica["seeds"])
+    rough = replica["rough_seconds_a_run"]
+    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], not plan.draws_models, rough)
+
+
+def make_replica(replica: pathlib.Path, data: pathlib.Path) -> None:
+    """Students and captions, unless they are there.
+
+    Raises:
+        FileNotFoundError: `data` lacks a part.
+    """
+    needed = ["text/wiki1m_head.txt", "senteval"]
+    is_there = (replica / "captions" / "state.json").exists()  # what is written last
+    for name in needed if is_there else [*needed, "captions/flickr8k.jsonl"]:
+        if not (data / name).exists():
+            raise FileNotFoundError(f"--data {data}: there is no {name} in it")
+    if not is_there:
+        subprocess.run([sys.executable, str(MAKE_REPLICA), str(data), str(replica)], check=True)
+
+
+def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:
+    seeds = arguments.seeds or default
+    return seeds[:1] if plan.draws_models else seeds
+
+
+def refuse_missing(name: str, captions: str, default: str) -> None:
+    """Features that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
+    argument = captions.partition("-")[0]
+    if argument == "cc12m" or not pathlib.Path(default).exists():
+        raise ValueError(
+            f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py "
+            "wrote (docs/teacher.md)"
+        )
