@@ -5,12 +5,13 @@
 DATA holds `text/wiki1m_head.txt`, `captions/flickr8k.jsonl` ({"image", "captions"} a line) and `senteval/`. OUTPUT
 gets
 
-    students/mean4   the first 4 layers of all-MiniLM-L6-v2, to be pooled by the mean
+    students/mean2   the first 2 layers of all-MiniLM-L6-v2, to be pooled by the mean
+    students/mean4   the first 4 layers, to be pooled by the mean
     students/cls6    all 6 layers, to be pooled by [CLS]
     captions         one random caption an image, with features of a stand-in teacher
 
 The teacher is a STAND-IN, no vision-language model: `text_embeds` is MiniLM's own mean-pooled embedding of the
-caption, `image_embeds` the normalised mean of the embeddings of the image's *other* four captions. Both students come
+caption, `image_embeds` the normalised mean of the embeddings of the image's *other* four captions. All students come
 from the same encoder, so the teacher knows more than they do, as CLIP does of pictures, but no picture is involved.
 """
 
@@ -30,9 +31,9 @@ BATCH = 256
 
 
 def write_students(encoder_path: str, output: pathlib.Path) -> None:
-    """Cut the encoder to 4 layers, and keep one whole."""
+    """Cut the encoder to its first 2 and 4 layers, and keep one whole."""
     tokenizer = AutoTokenizer.from_pretrained(encoder_path)
-    for name, layers in (("mean4", 4), ("cls6", 6)):
+    for name, layers in (("mean2", 2), ("mean4", 4), ("cls6", 6)):
         encoder = AutoModel.from_pretrained(encoder_path, dtype=torch.float32)
         encoder.encoder.layer = encoder.encoder.layer[:layers]
         encoder.config.num_hidden_layers = layers

@@ -1,7 +1,9 @@
 """`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
 
+import os
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
@@ -64,6 +66,8 @@ class KDMCSETrainingArguments(TrainingArguments):
             self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
         if self.eval_strategy == "no":
             self.load_best_model_at_end = False  # without scores there is no best
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
+            self.use_cpu = True  # else each process would take itself for the only one
         super().__post_init__()
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it

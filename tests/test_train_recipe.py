@@ -154,6 +154,7 @@ def test_two_processes_launched_by_accelerate(sources, tmp_path):
     launcher = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     values = {**sources, **QUICK, "gather_across_devices": True, "output_dir": str(tmp_path / "out")}
     values["per_device_train_batch_size"] = 4
+    del values["use_cpu"]  # gloo is found without being asked for
     result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.count("STS-B dev Spearman") == 1
