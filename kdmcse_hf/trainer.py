@@ -117,9 +117,7 @@ class KDMCSETrainer(Trainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
-                raise ValueError(
-                    f"resume_from_checkpoint is true, but {self.args.output_dir} holds no whole checkpoint"
-                )
+                raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
         if resume_from_checkpoint:
             self._check_checkpoint(resume_from_checkpoint, facts)
             if self._has_ended(state := _state(resume_from_checkpoint)):

@@ -2,12 +2,17 @@
 
 import os
 
+import datasets
 import pytest
+import tiny
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from test_gradient_cache import OBJECTIVES, ROWS, batch, gradients, model
 from torch.nn.parallel import DistributedDataParallel
+
+from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
+from kdmcse_hf.captions import Captions
 
 
 def compare(rank: int, world: int, folder: str) -> None:
@@ -31,6 +36,34 @@ def compare(rank: int, world: int, folder: str) -> None:
                         parameter.grad, whole[part], rtol=1e-9, atol=1e-12, msg=lambda m, case=case: f"{case}: {m}"
                     )
     dist.destroy_process_group()
+
+
+def evaluate(rank: int, world: int, folder: str, scores: dict) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29613")
+    torch.set_num_threads(1)
+    trainer = KDMCSETrainer(
+        model=model("paper").float(),
+        args=KDMCSETrainingArguments(folder, use_cpu=True, per_device_eval_batch_size=7, report_to="none"),
+        text_dataset=datasets.Dataset.from_dict({"text": tiny.sentences(64)}),
+        multimodal_dataset=Captions(tiny.captions(32), "captions"),
+        eval_dataset=tiny.pairs(),
+        processing_class=tiny.tokenizer(),
+    )
+    assert trainer.args.world_size == world
+    scores[rank] = {name: value for name, value in trainer.evaluate().items() if name.startswith("eval_stsb_")}
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def test_evaluation_gives_all_processes_the_score_of_one(tmp_path):
+    with mp.Manager() as manager:
+        one, two = manager.dict(), manager.dict()
+        for world, scores in ((1, one), (2, two)):
+            mp.start_processes(evaluate, args=(world, str(tmp_path), scores), nprocs=world, start_method="spawn")
+        for name in ("spearman", "pearson", "alignment", "uniformity"):
+            name = f"eval_stsb_{name}"
+            assert two[0][name] == two[1][name] == pytest.approx(one[0][name], rel=1e-4), name
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shutil
 
 import pytest
 import tiny
@@ -11,11 +13,13 @@ from transformers import TrainerCallback
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.captions import Captions
-from kdmcse_hf.checkpoints import newest_whole_checkpoint
+from kdmcse_hf.checkpoints import ResumeError, newest_whole_checkpoint
 from kdmcse_hf.data import load_text
 
 
-def trainer(tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=None, callbacks=None, **arguments):
+def trainer(
+    tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=None, callbacks=None, margin=None, **arguments
+):
     folder = tmp_path / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     text = folder / "text.txt"
@@ -33,7 +37,7 @@ def trainer(tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=N
         "use_cpu": True,
     }
     return KDMCSETrainer(
-        model=model or KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, **widths),
+        model=model or KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, margin=margin, **widths),
         args=KDMCSETrainingArguments(**{**defaults, **arguments}),
         text_dataset=load_text(str(text)),
         multimodal_dataset=captions,
@@ -132,13 +136,15 @@ def test_a_nan_score_is_an_error_with_its_cause(tmp_path):
         ours.evaluate()
 
 
-def test_early_stopping(tmp_path):
-    class Worse(TrainerCallback):
-        def on_evaluate(self, args, state, control, metrics, **kwargs):
-            metrics["eval_stsb_spearman"] = 50.0 - state.global_step
+class Worse(TrainerCallback):
+    """Every evaluation is worse than the one before."""
 
-    ours = trainer(tmp_path, max_steps=40, early_stopping_patience=2)
-    ours.callback_handler.callbacks.insert(0, Worse())
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        metrics["eval_stsb_spearman"] = 50.0 - state.global_step
+
+
+def test_early_stopping(tmp_path):
+    ours = trainer(tmp_path, max_steps=40, early_stopping_patience=2, callbacks=[Worse()])
     ours.train()
     assert ours.state.global_step == 12, "the first evaluation is the best, two more are worse"
 
@@ -197,16 +203,100 @@ def test_without_evaluation_there_is_no_best_to_restore(tmp_path):
     assert ours.state.best_metric is None
 
 
-def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
-    ours = trainer(tmp_path, save_total_limit=None)
-    ours.train()
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda path: cut(path / "trainer_state.json"), "not written to its end"),
+        (lambda path: (path / "trainer_state.json").unlink(), "not written to its end"),
+        (lambda path: (path / "optimizer.pt").unlink(), "no optimizer state"),
+        (lambda path: cut(path / "optimizer.pt"), "optimizer.pt cut short"),
+        (lambda path: cut(path / "model.safetensors"), "model.safetensors cut short"),
+        (lambda path: cut(path / "kdmcse_heads.safetensors"), "kdmcse_heads.safetensors cut short"),
+        (lambda path: (path / "kdmcse_heads.safetensors").unlink(), "kdmcse_heads.safetensors is missing"),
+        (lambda path: (path / "rng_state.pth").unlink(), "no random state"),
+        (shutil.rmtree, "no such directory"),
+    ],
+)
+def test_only_a_whole_checkpoint_is_resumed_from(tmp_path, damage, fault, monkeypatch):
+    trainer(tmp_path, save_total_limit=None, max_steps=8).train()
     output = tmp_path / "out"
-    assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-12")
-    (output / "checkpoint-12" / "trainer_state.json").write_text('{"global_st')
     assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-8")
-    (output / "checkpoint-8" / "optimizer.pt").unlink()
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.checkpoints.logger.warning", warnings.append)
+    damage(output / "checkpoint-8")
     assert newest_whole_checkpoint(str(output)) == str(output / "checkpoint-4")
+    assert fault == "no such directory" or fault in warnings[0]
+    with pytest.raises(ResumeError, match=f"checkpoint-8 cannot be resumed from: .*{fault}"):
+        trainer(tmp_path, max_steps=8).train(resume_from_checkpoint=str(output / "checkpoint-8"))
+
+
+def test_checkpoints_that_all_lack_their_optimizer_are_an_error_and_not_a_fresh_start(tmp_path):
+    trainer(tmp_path, max_steps=4).train()
+    (tmp_path / "out" / "checkpoint-4" / "optimizer.pt").unlink()
+    with pytest.raises(ResumeError, match="no optimizer state"):
+        newest_whole_checkpoint(str(tmp_path / "out"))
     assert newest_whole_checkpoint(str(tmp_path / "nothing")) is None
+    with pytest.raises(ResumeError, match="holds no whole checkpoint"):
+        trainer(tmp_path / "other").train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed was 42 and is 1: batches come in another order"),
+        (
+            {"text_rows": 41},
+            "text_dataset was '40 rows, SHA-256 .*' and is '41 rows, .*: batches come in another order",
+        ),
+        ({"caption_rows": 16}, "multimodal_dataset was '24 rows, .*' and is '16 rows"),
+        ({"margin": 0.2}, "margin of the objective was 0.125 and is 0.2: another loss is minimised"),
+        ({"learning_rate": 1e-3}, "learning_rate was 0.01 and is 0.001: the optimizer goes on with its state"),
+        (
+            {"per_device_train_batch_size": 2},
+            "rows of a step was 4 and is 2: each step from here on sees another batch",
+        ),
+    ],
+)
+def test_resuming_with_other_values_says_what_changed_and_what_that_means(tmp_path, change, message, monkeypatch):
+    trainer(tmp_path, max_steps=8, eval_steps=4).train()
+    shutil.rmtree(tmp_path / "out" / "checkpoint-8")
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
+    trainer(tmp_path, max_steps=8).train(resume_from_checkpoint=True)
+    assert not warnings, "nothing changed, nothing said"
+    shutil.rmtree(tmp_path / "out" / "checkpoint-8")
+    trainer(tmp_path, max_steps=8, **change).train(resume_from_checkpoint=True)
+    assert re.search(message, warnings[0]), warnings
+    assert "not what either run alone would give" in warnings[0]
+
+
+def test_a_finished_run_that_is_started_again_ends_as_it_did(tmp_path):
+    first = trainer(tmp_path)
+    first.train()
+    again = trainer(tmp_path)
+    result = again.train(resume_from_checkpoint=True)
+    assert result.global_step == again.state.global_step == 12
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+    assert result.metrics["train_loss"] == next(e["train_loss"] for e in first.state.log_history if "train_loss" in e)
+
+
+def test_early_stopping_goes_on_counting_after_a_resume(tmp_path):
+    arguments = {"max_steps": 40, "early_stopping_patience": 2, "callbacks": [Worse()], "save_total_limit": None}
+    whole = trainer(tmp_path / "whole", **arguments)
+    whole.train()
+    assert whole.state.global_step == 12
+    shutil.rmtree(tmp_path / "whole" / "out" / "checkpoint-12")
+    resumed = trainer(tmp_path / "whole", **arguments)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 12
+    again = trainer(tmp_path / "whole", **arguments)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 12, "it had stopped early, and does not go on"
 
 
 @pytest.mark.parametrize(
