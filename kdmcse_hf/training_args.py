@@ -33,6 +33,12 @@ class KDMCSETrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better score; null = never."}
     )
+    require_push: bool = field(
+        default=False, metadata={"help": "With push_to_hub: refuse to train where the Hub would not take the model."}
+    )
+    push_timeout: float = field(
+        default=1200.0, metadata={"help": "Seconds one push may take, and the end of training waits for the last."}
+    )
 
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
@@ -49,7 +55,10 @@ class KDMCSETrainingArguments(TrainingArguments):
     logging_steps: float = field(default=25, metadata={"help": "Optimizer steps between logs of the losses."})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "STS pairs encoded at once a device."})
 
-    hub_strategy: str = field(default="end", metadata={"help": "When to push to the Hub: end, the best model whole."})
+    hub_strategy: str = field(
+        default="every_save",
+        metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
     )
@@ -67,10 +76,10 @@ class KDMCSETrainingArguments(TrainingArguments):
         self.period  # noqa: B018 - raises where it is no period
         if self.mini_batch_size is not None:
             raise ValueError("mini_batch_size is not built yet: leave it out and take a batch that fits at once")
-        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+        if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
             raise ValueError(
-                f"hub_strategy is {self.hub_strategy.value!r}: pushing during training is not built yet, and "
-                "Trainer's own would leave out the projection heads; 'end' pushes the best model whole"
+                f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "
+                "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
 
     @property
