@@ -14,6 +14,8 @@ WORKER = pathlib.Path(__file__).with_name("worker.py")
 PATIENCE = {"attempts": 5, "first_wait": 2.0, "timeout": 60.0}
 # At the start somebody waits.
 CHECK_PATIENCE = {"attempts": 2, "first_wait": 2.0, "timeout": 10.0}
+# Seconds beyond the deadline in which the worker may still say what kept it.
+GRACE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +51,9 @@ def ask_hub(action: str, target: Target, deadline: float, **request) -> dict:
     )
     try:
         # The token goes through the pipe: command lines and environments can be read by others.
-        output, errors = process.communicate(json.dumps(request) + "\n", timeout=deadline + 5)
+        output, errors = process.communicate(json.dumps(request) + "\n", timeout=deadline + GRACE)
     except subprocess.TimeoutExpired:
-        return {"ok": False, "permanent": False, "reason": f"no end of {action} after {deadline:.0f} seconds"}
+        return {"ok": False, "permanent": False, "reason": f"no end of {action} after {deadline:g} seconds"}
     finally:
         process.kill()
         process.wait()
