@@ -94,6 +94,9 @@ class OneTry(type(_LIBRARY_CLIENT)):
     def send(self, request, **options):
         """Send one request; `HubError` where no answer comes or one that says to come again."""
         where = f"{request.method} {request.url.copy_with(query=None)}"
+        # Some of the library's requests ask for no limit where the client has one.
+        limits = request.extensions["timeout"]
+        request.extensions["timeout"] = {name: limit or self.timeout.read for name, limit in limits.items()}
         try:
             response = super().send(request, **options)
         except OfflineModeIsEnabled:
