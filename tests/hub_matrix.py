@@ -17,7 +17,7 @@ COMMON = ("whoami", "repo_info", "create_repo", "tree", "validate_yaml", "preupl
 PHASES = {"LFS": (*COMMON, "lfs_batch", "lfs_put", "lfs_verify"), "Xet": (*COMMON, "lfs_batch", "xet_token")}
 FAULTS = (401, 403, 404, 409, 429, 500, 503, "cut", "lost", "silent", "disk_full")
 FOR_GOOD = (401, 403)
-QUICK = {"attempts": 3, "first_wait": 0.02, "timeout": 0.5, "deadline": 8.0}
+QUICK = {"attempts": 3, "first_wait": 0.02, "timeout": 0.5, "deadline": 6.0}
 EARLIER = {"README.md": b"an earlier model", "model.safetensors": b"earlier weights", "notes.txt": b"the owner's"}
 
 
@@ -79,11 +79,12 @@ def run_case(hub: HubServer, worker: Worker, model: pathlib.Path, phase: str, ho
     before = commits(hub, repo_id)
     asked = len(hub.requests)
     hub.fail(phase, how, times=times, **({"retry_after": 0} if how == 429 else {}))
-    answer = _push(worker, name if phase == "whoami" else repo_id, model, download=phase == "resolve")
+    patience = {"attempts": 3 if times else 2}
+    answer = _push(worker, name if phase == "whoami" else repo_id, model, phase == "resolve", **patience)
     hit = phase in [entry[0] for entry in hub.requests[asked:]]
     head = _whose(hub, repo_id, ours)
     hub.heal()
-    mended = _push(worker, repo_id, model, download=phase == "resolve")
+    mended = _push(worker, repo_id, model, phase == "resolve")
     new = len(commits(hub, repo_id)) - len(before) - (phase == "create_repo")  # a repository starts with a commit
     return Outcome(answer, hit, head, mended, _whose(hub, repo_id, ours), new)
 
@@ -96,13 +97,14 @@ def commits(hub: HubServer, repo_id: str) -> list[str]:
         return []
 
 
-def _push(worker: Worker, repo_id: str, model: pathlib.Path, download: bool) -> dict:
-    answer = worker.ask("push", repo_id, directory=str(model))
+def _push(worker: Worker, repo_id: str, model: pathlib.Path, download: bool, **patience) -> dict:
+    answer = worker.ask("push", repo_id, directory=str(model), **patience)
     if not (download and answer["ok"]):
         return answer
     with tempfile.TemporaryDirectory() as cache:
         names = [path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()]
-        fetched = worker.ask("fetch", answer["repo_id"], revision=answer["revision"], cache_dir=cache, files=names)
+        where = {"revision": answer["revision"], "cache_dir": cache, "files": names}
+        fetched = worker.ask("fetch", answer["repo_id"], **where, **patience)
         if not fetched["ok"]:
             return fetched
         same = [

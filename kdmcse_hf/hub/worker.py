@@ -94,9 +94,8 @@ class OneTry(type(_LIBRARY_CLIENT)):
     def send(self, request, **options):
         """Send one request; `HubError` where no answer comes or one that says to come again."""
         where = f"{request.method} {request.url.copy_with(query=None)}"
-        # Some of the library's requests ask for no limit where the client has one.
-        limits = request.extensions["timeout"]
-        request.extensions["timeout"] = {name: limit or self.timeout.read for name, limit in limits.items()}
+        # Some of the library's requests have limits of their own, or ask for none.
+        request.extensions["timeout"] = self.timeout.as_dict()
         try:
             response = super().send(request, **options)
         except OfflineModeIsEnabled:
@@ -109,12 +108,6 @@ class OneTry(type(_LIBRARY_CLIENT)):
                 f"HTTP status {response.status_code} from {where}", response.status_code, _retry_after(response)
             )
         return response
-
-
-def set_client(timeout: float) -> None:
-    """Make huggingface_hub send each request once and wait `timeout` seconds for an answer, not for ever."""
-    options = {"event_hooks": _LIBRARY_CLIENT.event_hooks, "follow_redirects": True, "timeout": timeout}
-    set_client_factory(lambda: OneTry(**options))
 
 
 def check(api: HfApi, request: dict) -> dict:
@@ -142,11 +135,10 @@ def push(api: HfApi, request: dict) -> dict:
     answer = {"repo_id": repo_id, "url": f"{api.endpoint}/{repo_id}"}
     if _holds(remote, files):
         return {**answer, "revision": head, "new_commit": False}
-    stale = [path for path in remote if path not in files and STALE.fullmatch(path)]
     commit = api.create_commit(
         repo_id,
         [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
-        + [CommitOperationDelete(path) for path in stale],
+        + [CommitOperationDelete(path) for path in _stale(remote, files)],
         commit_message=request["message"],
         revision=revision,
         parent_commit=head,
@@ -184,7 +176,7 @@ def answer(request: dict) -> dict:
         `{"ok": True, ...}` as the action says, or `{"ok": False, "reason", "permanent"}`.
     """
     token = request["token"] or get_token()
-    set_client(request["timeout"])
+    get_session().timeout = request["timeout"]
     api = HfApi(token=token)
     end = time.monotonic() + request["deadline"]
     for attempt in range(request["attempts"]):
@@ -230,9 +222,12 @@ def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str,
 
 
 def _holds(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> bool:
-    stale = [path for path in remote if path not in files and STALE.fullmatch(path)]
     same = (name in remote and remote[name][0] == _digest(path, remote[name][1]) for name, path in files.items())
-    return not stale and all(same)
+    return not _stale(remote, files) and all(same)
+
+
+def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
+    return [path for path in remote if path not in files and STALE.fullmatch(path)]
 
 
 def _digest(path: pathlib.Path, large: bool) -> str:
@@ -278,6 +273,7 @@ def _retry_after(response) -> float:
 def main() -> None:
     """Answer until stdin ends. A worker whose parent died ends itself at its deadline."""
     answers, sys.stdout = sys.stdout, sys.stderr
+    set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
     for line in sys.stdin:
         request = json.loads(line)
         watchdog = threading.Timer(request["deadline"] + 60, os._exit, [1])
