@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 import threading
@@ -15,7 +17,7 @@ import tiny
 from hub_server import HubServer
 from transformers import AutoModel, TrainerCallback
 
-from kdmcse_hf import KDMCSEModel
+from kdmcse_hf import KDMCSEModel, KDMCSETrainingArguments
 from kdmcse_hf.hub import BestPusher, Pushed, Target, background
 from kdmcse_hf.hub.staging import repository_files
 
@@ -94,6 +96,13 @@ def remote_files(hub, revision: str = "main") -> dict[str, bytes]:
     return files
 
 
+def write_files(directory: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    return directory
+
+
 class TestFailures:
     """The matrix; `python tests/hub_matrix.py` prints its table."""
 
@@ -131,24 +140,51 @@ class TestFailures:
         assert "600 s to the next are too long" in answer["reason"]
 
 
-def test_training_pushes_each_new_best_whole_and_proves_the_last(online, sources, tmp_path):
+def test_training_pushes_bests_alone_each_whole_and_proves_the_last(online, sources, tmp_path):
     output = tmp_path / "out"
-    status, out, err = run(sources, output)
+    status, out, err = run(sources, output, save_total_limit=10)
     assert status == 0, err
-    assert f"pushed: {online.url}/alice/model at revision {online.commits('alice/model')[0]}" in out
+    commits = online.commits("alice/model")
+    assert f"pushed: {online.url}/alice/model at revision {commits[0]}" in out
     assert "files downloaded again with equal SHA-256" in out
     assert "differ by 0 at most" in out
     assert remote_files(online) == local_files(output)
-    for commit in online.commits("alice/model")[:-1]:
-        folder = tmp_path / commit
-        for name, content in remote_files(online, commit).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+    state = json.loads((output / "trainer_state.json").read_text())
+    scores = {}
+    for entry in state["log_history"]:
+        if "eval_stsb_spearman" in entry:
+            scores.setdefault(entry["step"], entry["eval_stsb_spearman"])  # the restored best is scored again, last
+    steps = {(output / f"checkpoint-{step}" / "model.safetensors").read_bytes(): step for step in (3, 6, 9)}
+    pushed = [steps[online.files("alice/model", commit)["model.safetensors"]] for commit in reversed(commits[:-1])]
+    assert pushed[-1] == state["best_global_step"]
+    for step in pushed:
+        assert scores[step] == max(score for other, score in scores.items() if other <= step)
+    for commit, step in zip(reversed(commits[:-1]), pushed, strict=True):
+        folder = write_files(tmp_path / commit, remote_files(online, commit))
         assert type(AutoModel.from_pretrained(folder)).__name__ == "BertModel"
         KDMCSEModel.from_pretrained(str(folder))
-        assert "STS-B" in (folder / "README.md").read_text()
+        numbers = re.findall(r"-?\d+\.\d+", (folder / "README.md").read_text())
+        assert any(float(number) == pytest.approx(scores[step], abs=0.01) for number in numbers)
     assert not (output / "PUSH_FAILED.md").exists()
     assert not list(output.glob(".push-*"))
+
+
+def test_where_the_best_is_not_restored_the_latest_is_not_pushed_in_its_place(online, sources, tmp_path):
+    output = tmp_path / "out"
+    values = {"load_best_model_at_end": False, "save_strategy": "steps", "learning_rate": 0.5, "save_total_limit": 10}
+    assert run(sources, output, **values)[0] == 0
+    state = json.loads((output / "trainer_state.json").read_text())
+    best = output / f"checkpoint-{state['best_global_step']}"
+    assert remote_files(online) == local_files(best)
+
+
+def test_a_run_that_goes_on_pushes_the_best_that_it_finds(online, sources, tmp_path):
+    online.go_dark()
+    assert run(sources, tmp_path / "out", max_steps=3)[0] == 0
+    online.come_back()
+    assert run(sources, tmp_path / "out", auto_resume=True)[0] == 0
+    assert remote_files(online) == local_files(tmp_path / "out")
+    assert not (tmp_path / "out" / "PUSH_FAILED.md").exists()
 
 
 def test_the_token_is_in_nothing_that_a_run_says_or_leaves(online, sources, tmp_path, capfd):
@@ -243,6 +279,11 @@ def test_push_to_a_branch_of_a_private_repository(online, model):
     assert start("push", model, "alice/model", "--revision", "dev", "--private")[0] == 0
     assert remote_files(online, "dev") == local_files(model)
     assert remote_files(online, "main") == {}
+
+
+def test_strategies_that_publish_optimizer_states_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="optimizer states are not pushed"):
+        KDMCSETrainingArguments(str(tmp_path), push_to_hub=True, hub_strategy="checkpoint", use_cpu=True)
 
 
 class TestBestPusher:
