@@ -32,7 +32,7 @@ class Worker:
         request = {"revision": "main", "private": None, "token": None, "message": "Best model", **QUICK, **request}
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER)],
+                [sys.executable, "-P", str(WORKER), "--stay"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -271,7 +271,7 @@ def _retry_after(response) -> float:
 
 
 def main() -> None:
-    """Answer until stdin ends. A worker whose parent died ends itself at its deadline."""
+    """Answer one request, or with `--stay` one after another. A worker whose parent died ends at its deadline."""
     answers, sys.stdout = sys.stdout, sys.stderr
     set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
     for line in sys.stdin:
@@ -281,6 +281,8 @@ def main() -> None:
         watchdog.start()
         print(json.dumps(answer(request)), file=answers, flush=True)
         watchdog.cancel()
+        if "--stay" not in sys.argv:  # not at the end of stdin: processes forked meanwhile may hold the other end
+            break
 
 
 if __name__ == "__main__":
