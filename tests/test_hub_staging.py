@@ -1,5 +1,6 @@
 """What is sent to the Hub: one whole repository, nothing else, from a copy that nobody changes."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ from kdmcse_hf.hub.note import push_command, write_note
 from kdmcse_hf.hub.process import ask_hub
 from kdmcse_hf.hub.push import check_target
 from kdmcse_hf.hub.staging import clear_staging, repository_files, stage
-from kdmcse_hf.hub.worker import redact
+from kdmcse_hf.hub.worker import Refused, _refuse_read_only, redact
 
 
 @pytest.fixture
@@ -155,6 +156,32 @@ def test_the_command_survives_a_shell_and_holds_no_token(tmp_path):
     assert command in note
     assert "503" in note
     assert "canary" not in note + repr(target)
+
+
+def _user(role, scopes=(), orgs=()):
+    scoped = [{"entity": {"name": name}, "permissions": list(permissions)} for name, permissions in scopes]
+    token = {"role": role, **({"fineGrained": {"scoped": scoped}} if role == "fineGrained" else {})}
+    return {"name": "alice", "orgs": list(orgs), "auth": {"accessToken": token}}
+
+
+@pytest.mark.parametrize(
+    ("user", "repo_id", "refused"),
+    [
+        (_user("write"), "alice/m", False),
+        (_user("read"), "alice/m", True),
+        (_user("write"), "acme/m", True),
+        (_user("write", orgs=[{"name": "acme", "roleInOrg": "write"}]), "acme/m", False),
+        (_user("write", orgs=[{"name": "acme", "roleInOrg": "read"}]), "acme/m", True),
+        (_user("fineGrained", [("alice", ["repo.content.read", "repo.write"])]), "alice/m", False),
+        (_user("fineGrained", [("alice", ["repo.content.read"])]), "alice/m", True),
+        (_user("fineGrained", [("alice/m", ["repo.write"])]), "alice/m", False),
+        (_user("fineGrained", [("alice/other", ["repo.write"])]), "alice/m", True),
+        ({"name": "alice"}, "alice/m", False),
+    ],
+)
+def test_who_may_write_where(user, repo_id, refused):
+    with pytest.raises(Refused) if refused else contextlib.nullcontext():
+        _refuse_read_only(user, repo_id)
 
 
 def test_nothing_secret_stays_in_a_message():

@@ -243,11 +243,14 @@ def _with_namespace(repo_id: str, user: dict) -> str:
 
 
 def _refuse_read_only(user: dict, repo_id: str) -> None:
-    """A fine-grained token says where it may write in too many ways: there, making the repository is the proof."""
-    role = user.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
-        raise Refused("the token is read-only: make one with write access at https://huggingface.co/settings/tokens")
-    namespace = repo_id.partition("/")[0]
+    """Making the repository would not show it: where it is there already, the Hub accepts that of any token."""
+    token, namespace = user.get("auth", {}).get("accessToken", {}), repo_id.partition("/")[0]
+    scopes = token.get("fineGrained", {}).get("scoped", [])
+    writable = {scope["entity"].get("name") for scope in scopes if "repo.write" in scope["permissions"]}
+    if token.get("role") == "read" or (token.get("role") == "fineGrained" and not writable & {namespace, repo_id}):
+        raise Refused(
+            f"the token is read-only for {repo_id}: make one with write access at https://huggingface.co/settings/tokens"
+        )
     organisations = {entry["name"]: entry.get("roleInOrg") for entry in user.get("orgs", [])}
     if namespace != user["name"] and organisations.get(namespace, "read") == "read":
         raise Refused(f"{user['name']} has no write access to {namespace}")
