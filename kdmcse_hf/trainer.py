@@ -25,6 +25,7 @@ from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import write_card
 from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
 from .evaluation.sts import sts_scores
+from .hub import BestPusher, PushBest, Pushed, push_final, start_pushing
 from .interruption import StopOnSigterm
 from .modeling_kdmcse import KDMCSEModel
 from .run_facts import RunFacts, differences, run_facts
@@ -78,7 +79,9 @@ class KDMCSETrainer(Trainer):
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
         self._stop = StopOnSigterm(self)
-        own = [_RunCallback(), self._stop]
+        self.best_pusher: BestPusher | None = None
+        self.pushed: Pushed | None = None
+        own = [_RunCallback(), self._stop, PushBest(self)]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
@@ -244,6 +247,35 @@ class KDMCSETrainer(Trainer):
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
             write_card(self, self._card_template, self.args.output_dir)
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Ask the Hub before training; one that would not take the model is a warning, or an error by `require_push`.
+
+        Raises:
+            ValueError: a repository name or branch that is not allowed; with `require_push`, any problem.
+        """
+        self.best_pusher = start_pushing(self, token, private)
+
+    def push_to_hub(self, commit_message: str | None = None, token: str | None = None, **kwargs) -> Pushed | None:
+        """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
+
+        Args:
+            commit_message: in place of one that tells the score.
+            token: in place of `hub_token`, if training did not push.
+            kwargs: Trainer's others; repository, branch and visibility are those of the arguments.
+        """
+        if self.is_in_train:  # the model is the latest, not the best: `PushBest` has pushed that
+            return None
+        if self.best_pusher is None:
+            self.init_hf_repo(token, kwargs.get("private"))
+        self.save_model(_internal_call=True)
+        self.create_model_card()
+        if self.is_world_process_zero():
+            self.pushed = push_final(self, commit_message)
+        return self.pushed
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """Trainer would look for encoder and heads in one file, find neither, and say nothing."""

@@ -35,6 +35,12 @@ class KDMCSETrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better score; null = never."}
     )
+    require_push: bool = field(
+        default=False, metadata={"help": "With push_to_hub: refuse to train where the Hub would not take the model."}
+    )
+    push_timeout: float = field(
+        default=1200.0, metadata={"help": "Seconds one push may take, and the end of training waits for the last."}
+    )
 
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
@@ -54,7 +60,10 @@ class KDMCSETrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
     )
 
-    hub_strategy: str = field(default="end", metadata={"help": "When to push to the Hub: end, the best model whole."})
+    hub_strategy: str = field(
+        default="every_save",
+        metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
     )
@@ -76,10 +85,10 @@ class KDMCSETrainingArguments(TrainingArguments):
             raise ValueError(f"mini_batch_size is {self.mini_batch_size}: at least 1 row, or null (off)")
         if self.auto_resume and self.save_only_model:
             raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
-        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+        if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
             raise ValueError(
-                f"hub_strategy is {self.hub_strategy.value!r}: pushing during training is not built yet, and "
-                "Trainer's own would leave out the projection heads; 'end' pushes the best model whole"
+                f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "
+                "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
 
     @property

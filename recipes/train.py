@@ -143,8 +143,10 @@ def main(argv: list[str] | None = None) -> int:
         score = metrics.get("eval_stsb_spearman")
         print(f"STS-B dev Spearman {score:.2f}" if score is not None else "not evaluated (eval_strategy: no)")
         print(f"model: {training.output_dir}")
+        if trainer.pushed is not None:
+            print(trainer.pushed)
     leave(trainer)
-    return 0
+    return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
 
 
 def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:

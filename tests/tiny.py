@@ -19,6 +19,8 @@ from transformers import (
     set_seed,
 )
 
+from kdmcse_hf import KDMCSEModel
+
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 WORDS = [*"a the dog cat bird runs sleeps sings red blue small large on under near house tree road boat".split()]  # noqa: SIM905
 IMAGE_DIM = TEXT_DIM = 6
@@ -60,6 +62,14 @@ def encoder_directory(path: pathlib.Path, name: str = "bert") -> str:
     encoder(name).save_pretrained(path)
     tokenizer().save_pretrained(path)
     return str(path)
+
+
+def repository(path: pathlib.Path, seed: int = 0) -> pathlib.Path:
+    """A whole model repository, as training leaves it."""
+    KDMCSEModel.from_encoder(encoder(seed=seed), objective="simcse").save_pretrained(str(path))
+    tokenizer().save_pretrained(path)
+    (path / "README.md").write_text("---\nlanguage: en\n---\n\n# A model\n", encoding="utf-8")
+    return path
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:

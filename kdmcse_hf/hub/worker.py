@@ -1,0 +1,292 @@
+"""The process that talks to the Hub: one request a line on stdin, one answer a line on stdout, both JSON.
+
+A push is a process of its own because nothing less bounds it: hf_xet has no timeouts, and only a process can be
+killed. It is started as a file and imports huggingface_hub alone, since the package takes seconds to import. All
+retries are made here, with one policy for all requests: huggingface_hub repeats some of them and waits without limit
+where a server says so.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    get_session,
+    get_token,
+    set_client_factory,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import parse_ratelimit_headers
+
+# What a loader would take in place of a file of ours: an earlier model's weights and tokenizer leave with the commit.
+STALE = re.compile(
+    r"[^/]*\.(safetensors|bin|pt|pth|pkl|ckpt|h5|msgpack|index\.json|model)|tokenizer[^/]*|vocab[^/]*|merges\.txt"
+    r"|(special_tokens_map|added_tokens|sentence_bert_config)\.json"
+)
+PERMANENT_STATUS = (400, 401, 402, 403, 413, 422)
+# Of httpx2, or of httpx with older versions of huggingface_hub.
+_LIBRARY_CLIENT = get_session()
+
+
+class HubError(Exception):
+    """An answer that says no, or no answer: `status` and `retry_after` (seconds) where the server gave them."""
+
+    def __init__(self, message: str, status: int | None = None, retry_after: float = 0.0):
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
+
+
+class Refused(Exception):
+    """What no repetition would mend, in words for the user."""
+
+
+PERMANENT = (Refused, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled)
+
+
+@dataclasses.dataclass
+class Failure:
+    """What an exception means for a further attempt."""
+
+    reason: str
+    permanent: bool
+    retry_after: float = 0.0
+
+    @classmethod
+    def of(cls, error: BaseException, token: str | None) -> "Failure":
+        """Uploads in threads wrap what happened: the innermost cause that the Hub or the network gave counts."""
+        chain = list(_causes(error))
+        for cause in reversed(chain):
+            if isinstance(cause, HubError):
+                return cls(redact(str(cause), token), cause.status in PERMANENT_STATUS, cause.retry_after)
+        permanent = any(isinstance(cause, PERMANENT) for cause in chain)
+        status = next((r.status_code for cause in chain if (r := getattr(cause, "response", None)) is not None), None)
+        return cls(redact(_describe(chain[0]), token), permanent or status in PERMANENT_STATUS)
+
+
+def redact(text: str, token: str | None) -> str:
+    """No token and no signed address in anything that is shown, logged or written."""
+    if token:
+        text = text.replace(token, "<token>")
+    text = re.sub(r"\b(hf|api_org)_\w{6,}", "<token>", text)
+    return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
+
+
+class OneTry(type(_LIBRARY_CLIENT)):
+    """The library's client without its repetitions: what they would repeat is raised as `HubError`."""
+
+    def send(self, request, **options):
+        """Send one request; `HubError` where no answer comes or one that says to come again."""
+        where = f"{request.method} {request.url.copy_with(query=None)}"
+        # Some of the library's requests have limits of their own, or ask for none.
+        request.extensions["timeout"] = self.timeout.as_dict()
+        try:
+            response = super().send(request, **options)
+        except OfflineModeIsEnabled:
+            raise
+        except Exception as error:
+            raise HubError(f"no answer to {where}: {type(error).__name__} {error}") from error
+        if response.status_code in (408, 429) or response.status_code >= 500:
+            response.close()
+            raise HubError(
+                f"HTTP status {response.status_code} from {where}", response.status_code, _retry_after(response)
+            )
+        return response
+
+
+def check(api: HfApi, request: dict) -> dict:
+    """Is the token valid, may it write where the repository is to be? The repository is made if it is not there."""
+    user = api.whoami()
+    repo_id = _with_namespace(request["repo_id"], user)
+    _refuse_read_only(user, repo_id)
+    _head(api, {**request, "repo_id": repo_id})
+    return {"repo_id": repo_id}
+
+
+def push(api: HfApi, request: dict) -> dict:
+    """Make the head of the branch hold the files of `directory`, by one commit; by none where it holds them already.
+
+    An answer may get lost after the commit was made: so each attempt looks at the head first, and the commit names
+    the head it was made for, by which the Hub refuses a second one.
+    """
+    directory = pathlib.Path(request["directory"])
+    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    if "/" not in request["repo_id"]:
+        request = {**request, "repo_id": _with_namespace(request["repo_id"], api.whoami())}
+    repo_id, revision = request["repo_id"], request["revision"]
+    head = _head(api, request)
+    remote = _remote_files(api, repo_id, head)
+    answer = {"repo_id": repo_id, "url": f"{api.endpoint}/{repo_id}"}
+    if _holds(remote, files):
+        return {**answer, "revision": head, "new_commit": False}
+    commit = api.create_commit(
+        repo_id,
+        [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
+        + [CommitOperationDelete(path) for path in _stale(remote, files)],
+        commit_message=request["message"],
+        revision=revision,
+        parent_commit=head,
+    )
+    if not _holds(_remote_files(api, repo_id, commit.oid), files):
+        raise HubError(f"commit {commit.oid} of {repo_id} does not hold the files that were sent")
+    return {**answer, "revision": commit.oid, "new_commit": True}
+
+
+def fetch(api: HfApi, request: dict) -> dict:
+    """Download the named files of one revision into a new cache; returns their directory."""
+    path = snapshot_download(
+        request["repo_id"],
+        revision=request["revision"],
+        cache_dir=request["cache_dir"],
+        allow_patterns=request["files"],
+        token=api.token,
+        endpoint=api.endpoint,
+    )
+    return {"directory": path}
+
+
+ACTIONS: dict[str, Callable[[HfApi, dict], dict]] = {"check": check, "push": push, "fetch": fetch}
+
+
+def answer(request: dict) -> dict:
+    """Carry out one request with bounded attempts.
+
+    Args:
+        request: `action`; `repo_id`, `revision`, `private`, `token` (None: the one of this machine); `attempts`,
+            `first_wait` (seconds, doubled each time), `timeout` (seconds without an answer), `deadline` (seconds in
+            all); and what the action needs.
+
+    Returns:
+        `{"ok": True, ...}` as the action says, or `{"ok": False, "reason", "permanent"}`.
+    """
+    token = request["token"] or get_token()
+    get_session().timeout = request["timeout"]
+    api = HfApi(token=token)
+    end = time.monotonic() + request["deadline"]
+    for attempt in range(request["attempts"]):
+        try:
+            if token is None:
+                raise Refused("no token: log in by `hf auth login`, or set HF_TOKEN")
+            return {"ok": True, **ACTIONS[request["action"]](api, request)}
+        except Exception as error:  # whatever it was, the answer says so and the caller decides
+            failure = Failure.of(error, token)
+        wait = max(request["first_wait"] * 2**attempt, failure.retry_after)
+        too_late = time.monotonic() + wait > end
+        if failure.permanent or too_late or attempt + 1 == request["attempts"]:
+            break
+        time.sleep(wait)
+    if not failure.permanent:
+        waiting = f"; {wait:.0f} s to the next are too long" if too_late else ""
+        failure.reason += f" ({attempt + 1} attempts{waiting})"
+    return {"ok": False, "reason": failure.reason, "permanent": failure.permanent}
+
+
+def _head(api: HfApi, request: dict) -> str:
+    """Commit at the head of the branch; repository and branch are made if they are not there."""
+    repo_id, revision = request["repo_id"], request["revision"]
+    try:
+        return api.repo_info(repo_id, revision=revision).sha
+    except RevisionNotFoundError:
+        api.create_branch(repo_id, branch=revision, exist_ok=True)
+    except RepositoryNotFoundError:
+        try:
+            api.create_repo(repo_id, private=request["private"], exist_ok=True)
+            if revision != "main":
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+        except (RepositoryNotFoundError, KeyError) as error:  # being made by somebody else at this moment
+            raise HubError(f"{repo_id} could be neither found nor made") from error
+    return api.repo_info(repo_id, revision=revision).sha
+
+
+def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str, bool]]:
+    """Path -> digest, and whether it is the SHA-256 of a large file or git's of a small one."""
+    tree = api.list_repo_tree(repo_id, recursive=True, revision=commit)
+    found = [entry for entry in tree if hasattr(entry, "blob_id")]
+    return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}
+
+
+def _holds(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> bool:
+    same = (name in remote and remote[name][0] == _digest(path, remote[name][1]) for name, path in files.items())
+    return not _stale(remote, files) and all(same)
+
+
+def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
+    return [path for path in remote if path not in files and STALE.fullmatch(path)]
+
+
+def _digest(path: pathlib.Path, large: bool) -> str:
+    if large:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _with_namespace(repo_id: str, user: dict) -> str:
+    return repo_id if "/" in repo_id else f"{user['name']}/{repo_id}"
+
+
+def _refuse_read_only(user: dict, repo_id: str) -> None:
+    """Making the repository would not show it: where it is there already, the Hub accepts that of any token."""
+    token, namespace = user.get("auth", {}).get("accessToken", {}), repo_id.partition("/")[0]
+    scopes = token.get("fineGrained", {}).get("scoped", [])
+    writable = {scope["entity"].get("name") for scope in scopes if "repo.write" in scope["permissions"]}
+    if token.get("role") == "read" or (token.get("role") == "fineGrained" and not writable & {namespace, repo_id}):
+        raise Refused(
+            f"the token is read-only for {repo_id}: make one with write access at https://huggingface.co/settings/tokens"
+        )
+    organisations = {entry["name"]: entry.get("roleInOrg") for entry in user.get("orgs", [])}
+    if namespace != user["name"] and organisations.get(namespace, "read") == "read":
+        raise Refused(f"{user['name']} has no write access to {namespace}")
+
+
+def _causes(error: BaseException | None):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _describe(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, Refused) else f"{type(error).__name__}: {text}"[:600]
+
+
+def _retry_after(response) -> float:
+    value = response.headers.get("retry-after", "")
+    limit = parse_ratelimit_headers(response.headers)
+    return float(value) if value.isdigit() else float(limit.reset_in_seconds if limit else 0)
+
+
+def main() -> None:
+    """Answer one request, or with `--stay` one after another. A worker whose parent died ends at its deadline."""
+    answers, sys.stdout = sys.stdout, sys.stderr
+    set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
+    for line in sys.stdin:
+        request = json.loads(line)
+        watchdog = threading.Timer(request["deadline"] + 60, os._exit, [1])
+        watchdog.daemon = True
+        watchdog.start()
+        print(json.dumps(answer(request)), file=answers, flush=True)
+        watchdog.cancel()
+        if "--stay" not in sys.argv:  # not at the end of stdin: processes forked meanwhile may hold the other end
+            break
+
+
+if __name__ == "__main__":
+    main()
