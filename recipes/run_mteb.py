@@ -15,16 +15,16 @@ from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 
 MTEB_NAMES = {"STS-B": "STSBenchmark"}
 COLUMNS = ("sentence1", "sentence2", "score")
-# Spearman x100; MTEB adds up its cosines in float32 and encodes in another order.
+# Spearman x100: in MTEB pairs of equal sentences are ranked by rounding noise.
 ROUNDING = 0.05
 
 
-def main() -> int:
-    """Parses the command line; the exit status is 2 on unusable input."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="Hub id or directory")
     parser.add_argument("--data", metavar="DIR", help="SentEval's data for both, offline; MTEB's Hub sets if absent")
-    return run_or_refuse("run_mteb.py", compare, parser.parse_args())
+    return parser.parse_args(argv)
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -41,7 +41,7 @@ def compare(arguments: argparse.Namespace) -> None:
         )
         difference = theirs[name] - papers["spearman"]
         cells = [f"{theirs[name]:.2f}", f"{same['spearman']:.2f}", str(same["n"])]
-        cells += [f"{papers['spearman']:.2f}", str(papers["n"]), f"{difference:+.2f}"]
+        cells += [f"{papers['spearman']:.2f}", str(papers["n"]), f"{difference:+z.2f}"]
         table.append([name, *cells, reason(theirs[name], same, papers)])
     print(to_text(table))
 
@@ -93,6 +93,11 @@ def mteb_scores(model: str, tasks: list) -> dict[str, float]:
     result = mteb.evaluate(SentenceTransformer(model), tasks, cache=None)
     names = {MTEB_NAMES.get(name, name): name for name in STS_TASKS}
     return {names[task.task_name]: 100 * task.get_score() for task in result.task_results}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0, or 2 on unusable input."""
+    return run_or_refuse("run_mteb.py", compare, parse_arguments(argv))
 
 
 if __name__ == "__main__":
