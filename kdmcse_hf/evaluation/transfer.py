@@ -42,7 +42,8 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     """
     if data is None:
         raise ValueError(
-            f"{name} is read from SentEval's data directory only: no set on the Hub has its splits. Give --data DIR"
+            f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
+            "Give --data DIR, SentEval's data/downstream directory"
         )
     folder = pathlib.Path(data)
     if name in BINARY_FILES:
