@@ -30,8 +30,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def compare(arguments: argparse.Namespace) -> None:
     """Scores the seven STS tasks in MTEB and with ours, on MTEB's pairs and on the papers', and prints them."""
     tasks = mteb_tasks(arguments.data)
-    theirs = mteb_scores(arguments.model, list(tasks.values()))
     encoder = SentenceEncoder.from_pretrained(arguments.model)
+    theirs = mteb_scores(arguments.model, list(tasks.values()))
     table = [["Task", "MTEB", "ours, MTEB's pairs", "n", "ours, papers' pairs", "n", "MTEB - papers", "why"]]
     for name, task in tasks.items():
         pairs = list(zip(*(task.dataset["test"][column] for column in COLUMNS), strict=True))
@@ -96,8 +96,12 @@ def mteb_scores(model: str, tasks: list) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 on unusable input."""
-    return run_or_refuse("run_mteb.py", compare, parse_arguments(argv))
+    """Returns the exit status: 0, 2 on unusable input, 1 where the Hub is not to be had."""
+    try:
+        return run_or_refuse("run_mteb.py", compare, parse_arguments(argv))
+    except ConnectionError as error:
+        print(f"run_mteb.py: {error}: give SentEval's data directory with --data", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -57,7 +57,11 @@ def mteb(monkeypatch):
             task_results=[types.SimpleNamespace(task_name=name, get_score=lambda s=s: s) for name, s in results]
         )
 
-    module = types.SimpleNamespace(get_task=lambda name: types.SimpleNamespace(name=name), evaluate=evaluate)
+    class Task(types.SimpleNamespace):
+        def load_data(self):
+            raise ConnectionError("no network")
+
+    module = types.SimpleNamespace(get_task=lambda name: Task(name=name), evaluate=evaluate)
     monkeypatch.setitem(sys.modules, "mteb", module)
 
 
@@ -99,6 +103,13 @@ def test_without_mteb_the_way_to_install_it_is_named(data, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("run_mteb.py: mteb is missing: pip install mteb")
 
 
-def test_a_missing_file_is_status_2(mteb, tmp_path, capsys):
+def test_what_is_missing_is_one_line(data, mteb, tmp_path, capsys):
     assert run_mteb.main(["model", "--data", str(tmp_path)]) == 2
     assert "STS.input.MSRpar.txt" in capsys.readouterr().err
+    assert run_mteb.main([str(tmp_path / "no model"), "--data", data]) == 2
+    assert "no model can be had at" in capsys.readouterr().err
+
+
+def test_without_the_hub_the_local_way_is_named(mteb, capsys):
+    assert run_mteb.main(["model"]) == 1
+    assert capsys.readouterr().err == "run_mteb.py: no network: give SentEval's data directory with --data\n"

@@ -32,7 +32,7 @@ def read_year(data: pathlib.Path, task: str) -> Subsets:
         gold = sentences.with_name(f"STS.gs.{subset}.txt")
         if not gold.is_file():
             raise FileNotFoundError(f"{gold} is missing: it holds the gold scores of {sentences.name}")
-        # SemEval's own files of 2016 have further columns, with the sources.
+        # Further columns are left out, as in STS-B.
         pairs, scores = [row[:2] for row in read_rows(sentences, 2)], list(read_lines(gold))
         if len(pairs) != len(scores):
             raise ValueError(f"{sentences} has {len(pairs)} pairs but {gold.name} has {len(scores)} lines")
