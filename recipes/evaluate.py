@@ -25,6 +25,7 @@ from kdmcse_hf.evaluation import (
     to_markdown,
     to_text,
 )
+from kdmcse_hf.evaluation.pooling import find_pooling
 
 GROUPS = {"sts": STS_TASKS, "transfer": TRANSFER_TASKS, "alignment": ("STS-B-dev",)}
 TASKS = (*STS_TASKS, "STS-B-dev", *TRANSFER_TASKS)
@@ -36,6 +37,8 @@ def main() -> None:
     arguments = parse_arguments()
     loaders = {True: load_transfer_task, False: load_sts_task}
     tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in chosen_tasks(arguments.tasks)}
+    for model in arguments.models:
+        find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
     reports = read_reports(arguments)
     for model in arguments.models:
         encoder = SentenceEncoder.from_pretrained(model, arguments.pooling)
@@ -50,7 +53,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line; `--data` and the suffixes of `--output_table` are checked here."""
+    """The command line; `--data` and the output files are checked here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory")
     parser.add_argument("--tasks", default="sts", help=f"comma list of {', '.join((*GROUPS, *TASKS))} (default: sts)")
@@ -70,6 +73,8 @@ def parse_arguments() -> argparse.Namespace:
     for path in arguments.output_table:
         if path.suffix not in WRITERS:
             parser.error(f"--output_table {path}: the suffix must be one of {', '.join(WRITERS)}")
+    for path in filter(None, [arguments.output_json, *arguments.output_table]):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.resume and not arguments.output_json:
         parser.error("--resume needs --output_json, the file to go on from")
     return arguments
@@ -99,10 +104,17 @@ def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict) -> Iterator[t
 
 
 def read_reports(arguments: argparse.Namespace) -> list[dict]:
-    """The reports that a resumed run goes on from."""
+    """The reports that a resumed run goes on from.
+
+    Raises:
+        ValueError: the file is not JSON.
+    """
     if not (arguments.resume and arguments.output_json.is_file()):
         return []
-    content = json.loads(arguments.output_json.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(arguments.output_json.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--resume: {arguments.output_json} is not what this command writes: {error}") from None
     return content if isinstance(content, list) else [content]
 
 

@@ -8,39 +8,52 @@ import pathlib
 import sys
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
 METRIC = pathlib.Path(__file__).resolve().parents[1] / "kdmcse_hf" / "metrics" / "sts"
 
 
-def main() -> None:
-    """Creates the Space if it is not there and uploads the metric's folder in one commit."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; the name of the Space is checked here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo_id", help="USER/sts or ORGANISATION/sts: `evaluate` looks for a script of the last name")
     parser.add_argument("--private", action="store_true", help="a Space that only you see")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.repo_id.rpartition("/")[2] != METRIC.name:
         parser.error(
             f"{arguments.repo_id}: the name must end in /{METRIC.name}, as evaluate.load runs {METRIC.name}.py"
         )
+    return arguments
+
+
+def push(repo_id: str, private: bool) -> str:
+    """Creates the Space if it is not there and uploads the metric's folder in one commit; returns its address."""
     api = HfApi()
-    api.create_repo(arguments.repo_id, repo_type="space", space_sdk="gradio", private=arguments.private, exist_ok=True)
+    api.create_repo(repo_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
     commit = api.upload_folder(
         folder_path=METRIC,
-        repo_id=arguments.repo_id,
+        repo_id=repo_id,
         repo_type="space",
+        # The package's way in imports from the package: `evaluate` and the page go by sts.py.
         ignore_patterns=["__pycache__/**", "__init__.py"],
         commit_message="STS metric",
     )
-    print(commit.commit_url)
+    return commit.commit_url
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0, 2 for a name or token that cannot work, 1 if the Hub refuses or is not reached."""
+    arguments = parse_arguments(argv)
+    try:
+        print(push(arguments.repo_id, arguments.private))
+    except (HFValidationError, LocalTokenNotFoundError) as error:
+        print(f"push_metric.py: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # the client's HTTP library has errors of its own
+        print(f"push_metric.py: not pushed: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (HFValidationError, LocalTokenNotFoundError) as error:
-        print(f"push_metric.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (HfHubHTTPError, OSError) as error:
-        print(f"push_metric.py: not pushed: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(main())

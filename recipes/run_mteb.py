@@ -1,56 +1,108 @@
-"""Runs a model in MTEB as it is and sets its STS figures beside ours: python recipes/run_mteb.py MODEL [--data DIR].
+"""Runs a model in MTEB as it is, its STS figures beside ours: python recipes/run_mteb.py MODEL [--data DIR].
 
-Needs `pip install mteb 'kdmcse_hf[sentence-transformers]'` and MTEB's data sets from the Hub.
+Needs `pip install mteb 'kdmcse_hf[sentence-transformers]'`, and without --data MTEB's data sets from the Hub.
 """
 
 import argparse
+import pathlib
 import sys
 
+import datasets
+from exit_status import run_or_refuse
+
 from kdmcse_hf.evaluation import STS_TASKS, SentenceEncoder, evaluate_sts_task, load_sts_task, to_text
+from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 
 MTEB_NAMES = {"STS-B": "STSBenchmark"}
-SAME = "same pairs"
-REASONS = {"SICK-R": "MTEB scores train, trial and test, 9,927 pairs; the papers the 4,927 test pairs"}
-TOKENISED = "same pairs; --data is SentEval's tokenised, partly lower-cased copy"
+COLUMNS = ("sentence1", "sentence2", "score")
+# Spearman x100: in MTEB pairs of equal sentences are ranked by rounding noise.
+ROUNDING = 0.05
 
 
-def main() -> None:
-    """Scores the seven STS tasks in both and prints them with the reason of each difference."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="Hub id or directory")
-    parser.add_argument("--data", metavar="DIR", help="SentEval's data for our figures; the Hub's sets if absent")
-    arguments = parser.parse_args()
-    theirs = mteb_scores(arguments.model)
+    parser.add_argument("--data", metavar="DIR", help="SentEval's data for both, offline; MTEB's Hub sets if absent")
+    return parser.parse_args(argv)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Scores the seven STS tasks in MTEB and with ours, on MTEB's pairs and on the papers', and prints them."""
+    tasks = mteb_tasks(arguments.data)
     encoder = SentenceEncoder.from_pretrained(arguments.model)
-    table = [["Task", "MTEB", "ours", "difference", "n", "reason"]]
-    for name in STS_TASKS:
-        ours = evaluate_sts_task(encoder, name, load_sts_task(name, arguments.data))
-        reason = REASONS.get(name, TOKENISED if arguments.data else SAME)
-        score = ours["spearman"]
-        cells = [f"{theirs[name]:.2f}", f"{score:.2f}", f"{theirs[name] - score:+.2f}", str(ours["n"])]
-        table.append([name, *cells, reason])
+    theirs = mteb_scores(arguments.model, list(tasks.values()))
+    table = [["Task", "MTEB", "ours, MTEB's pairs", "n", "ours, papers' pairs", "n", "MTEB - papers", "why"]]
+    for name, task in tasks.items():
+        pairs = list(zip(*(task.dataset["test"][column] for column in COLUMNS), strict=True))
+        same, papers = (
+            evaluate_sts_task(encoder, name, subsets)
+            for subsets in ({name: pairs}, load_sts_task(name, arguments.data))
+        )
+        difference = theirs[name] - papers["spearman"]
+        cells = [f"{theirs[name]:.2f}", f"{same['spearman']:.2f}", str(same["n"])]
+        cells += [f"{papers['spearman']:.2f}", str(papers["n"]), f"{difference:+z.2f}"]
+        table.append([name, *cells, reason(theirs[name], same, papers)])
     print(to_text(table))
 
 
-def mteb_scores(model: str) -> dict[str, float]:
-    """MTEB's main score x100 (Spearman of cosines) of each STS task, for the model as sentence-transformers loads it.
+def reason(theirs: float, same: dict, papers: dict) -> str:
+    """Why MTEB's figure and ours of the papers' protocol differ, judged by the figure of ours on MTEB's pairs."""
+    if abs(theirs - same["spearman"]) > ROUNDING:
+        return "another pooling, prompt or length limit in sentence-transformers' files"
+    if same["n"] != papers["n"]:
+        return "MTEB scores train, trial and test, the papers test"
+    return "same pairs"
+
+
+def mteb_tasks(data: str | None) -> dict:
+    """MTEB's seven STS tasks with their pairs loaded, from the Hub or from SentEval's directory `data`.
 
     Raises:
-        ValueError: a package is missing.
+        ImportError: MTEB is missing.
     """
     try:
         import mteb
-        from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise ValueError(f"{error.name} is missing: pip install mteb 'kdmcse_hf[sentence-transformers]'") from error
+        raise ImportError(f"{error.name} is missing: pip install mteb 'kdmcse_hf[sentence-transformers]'") from error
+    tasks = {name: mteb.get_task(MTEB_NAMES.get(name, name)) for name in STS_TASKS}
+    for name, task in tasks.items():
+        if data is None:
+            task.load_data()
+        else:
+            columns = dict(zip(COLUMNS, zip(*senteval_pairs(name, data), strict=True), strict=True))
+            task.dataset = datasets.DatasetDict(test=datasets.Dataset.from_dict(columns))
+            task.data_loaded = True
+    return tasks
+
+
+def senteval_pairs(name: str, data: str) -> list[Pair]:
+    """The pairs that MTEB scores: of SICK-R all three parts, which it calls test."""
+    if name == "SICK-R":
+        parts = [read_sick(pathlib.Path(data), split) for split in SICK_FILES]
+    else:
+        parts = [load_sts_task(name, data)]
+    return [pair for subsets in parts for pairs in subsets.values() for pair in pairs]
+
+
+def mteb_scores(model: str, tasks: list) -> dict[str, float]:
+    """MTEB's main score x100 (Spearman of cosines) of each task, for the model as sentence-transformers loads it."""
+    import mteb
+    from sentence_transformers import SentenceTransformer
+
+    result = mteb.evaluate(SentenceTransformer(model), tasks, cache=None)
     names = {MTEB_NAMES.get(name, name): name for name in STS_TASKS}
-    result = mteb.evaluate(SentenceTransformer(model), mteb.get_tasks(tasks=list(names)), cache=None)
     return {names[task.task_name]: 100 * task.get_score() for task in result.task_results}
 
 
-if __name__ == "__main__":
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0, 2 on unusable input, 1 where the Hub is not to be had."""
     try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        print(f"run_mteb.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        return run_or_refuse("run_mteb.py", compare, parse_arguments(argv))
+    except ConnectionError as error:
+        print(f"run_mteb.py: {error}: give SentEval's data directory with --data", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

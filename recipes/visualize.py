@@ -1,16 +1,27 @@
 """The paper's Figures 8 to 12: sentences encoded again and again under dropout, laid out by t-SNE.
 
 python recipes/visualize.py MODEL [MODEL] --output figures.png
-One row of plots for each triple of sentences, one column for each model; the default triples are the paper's five.
+One row of plots for each triple of sentences, one column for each model; the default triples are the paper's five, in
+its order. t-SNE keeps neighbourhoods, not distances: the mean cosines of the sentences stand above each plot.
 """
 
 import argparse
+import itertools
 import pathlib
 import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from exit_status import run_or_refuse
+from tqdm.auto import tqdm
 
 from kdmcse_hf.evaluation import SentenceEncoder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PAPER_TRIPLES = (
     (
@@ -42,40 +53,46 @@ PAPER_TRIPLES = (
     ),
 )
 # As in the paper: the two close sentences in orange and blue, the other in green.
-COLOURS = ("tab:orange", "tab:blue", "tab:green")
+STYLES = (("tab:orange", "o"), ("tab:blue", "s"), ("tab:green", "^"))
+FORMATS = (".png", ".pdf", ".svg")
 
 
-def main() -> None:
-    """Parses the command line, encodes, projects and plots."""
-    arguments = parse_arguments()
+def visualize(arguments: argparse.Namespace) -> None:
+    """Encodes under dropout, projects, plots and writes the figure.
+
+    Raises:
+        ImportError: matplotlib or scikit-learn is missing.
+        ValueError: a model has no dropout, so that all its points are one.
+    """
     try:
-        import matplotlib
+        import matplotlib.figure
         import sklearn.manifold
     except ImportError as error:
-        raise ValueError(f"{error.name} is missing: pip install 'kdmcse_hf[plots,transfer]'") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+        raise ImportError(f"{error.name} is missing: pip install 'kdmcse_hf[plots,transfer]'") from error
 
-    triples = read_groups(arguments.sentences) if arguments.sentences else PAPER_TRIPLES
-    figure, axes = pyplot.subplots(
-        len(triples), len(arguments.models), squeeze=False, figsize=(6 * len(arguments.models), 4 * len(triples))
-    )
+    groups = read_groups(arguments.sentences) if arguments.sentences else PAPER_TRIPLES
+    tsne = sklearn.manifold.TSNE(perplexity=arguments.perplexity, random_state=arguments.seed)
+    width = len(arguments.models)
+    figure = matplotlib.figure.Figure(figsize=(6 * width, 4.5 * len(groups)), layout="constrained")
+    rows = figure.subfigures(len(groups), 1, squeeze=False)[:, 0]
+    panels = [row.subplots(1, width, squeeze=False)[0] for row in rows]
     for column, name in enumerate(arguments.models):
         encoder = SentenceEncoder.from_pretrained(name, arguments.pooling)
-        for row, sentences in enumerate(triples):
+        for axes, sentences in zip(tqdm(panels, desc=name, unit="plot"), groups, strict=True):
             views = encoder.encode_with_dropout(list(sentences), arguments.views, seed=arguments.seed)
-            points = sklearn.manifold.TSNE(perplexity=arguments.perplexity, random_state=arguments.seed).fit_transform(
-                views.reshape(-1, views.shape[-1])
-            )
-            plot(axes[row, column], points.reshape(len(sentences), arguments.views, 2), sentences)
-        axes[0, column].set_title(pathlib.Path(name).name if pathlib.Path(name).exists() else name)
-    figure.tight_layout()
+            if np.ptp(views, axis=1).max() < 1e-5:  # rows of one batch may differ by rounding
+                raise ValueError(f"{name} has no dropout: its views of a sentence are all the same")
+            points = tsne.fit_transform(views.reshape(-1, views.shape[-1])).reshape(*views.shape[:2], 2)
+            plot(axes[column], points, f"{'/'.join(pathlib.PurePath(name).parts[-2:])}\n{cosines(views)}")
+    for row, sentences in zip(rows, groups, strict=True):
+        add_legend(row, sentences, 85 * width)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.output, dpi=120)
     print(f"wrote {arguments.output}")
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; everything that can be refused without a model is refused here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory, one or two of them")
     parser.add_argument(
@@ -86,13 +103,18 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of dropout and t-SNE (default: 0)")
     parser.add_argument(
-        "--output", type=pathlib.Path, default="figures.png", help="png, pdf or svg (default: figures.png)"
+        "--output",
+        type=pathlib.Path,
+        default=pathlib.Path("figures.png"),
+        help="png, pdf or svg (default: figures.png)",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if len(arguments.models) > 2:
         parser.error(f"one or two models, found {len(arguments.models)}")
     if arguments.views < 2 or not 0 < arguments.perplexity < 2 * arguments.views:
         parser.error("--views must be at least 2 and --perplexity between 0 and twice --views")
+    if arguments.output.suffix not in FORMATS:
+        parser.error(f"--output {arguments.output}: the suffix must be one of {', '.join(FORMATS)}")
     return arguments
 
 
@@ -100,28 +122,46 @@ def read_groups(path: pathlib.Path) -> list[list[str]]:
     """Groups of two or three sentences.
 
     Raises:
-        ValueError: a group of another size.
+        FileNotFoundError: there is no such file.
+        ValueError: a group of another size, or no group.
     """
-    groups = [group.splitlines() for group in path.read_text(encoding="utf-8").strip().split("\n\n")]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    groups = [list(group) for filled, group in itertools.groupby(lines, key=bool) if filled]
     for group in groups:
-        if not 2 <= len(group) <= len(COLOURS):
-            raise ValueError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(COLOURS)}: {group[:1]}")
+        if not 2 <= len(group) <= len(STYLES):
+            raise ValueError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(STYLES)}: {group[:1]}")
+    if not groups:
+        raise ValueError(f"{path} holds no sentence")
     return groups
 
 
-def plot(axes, points: np.ndarray, sentences: list[str]) -> None:
-    """Scatters the views (sentences, views, 2) of one group."""
-    for colour, cloud, sentence in zip(COLOURS, points, sentences, strict=False):
-        label = sentence if len(sentence) <= 60 else sentence[:57] + "..."
-        axes.scatter(cloud[:, 0], cloud[:, 1], s=8, color=colour, label=label)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=8, frameon=False)
-    axes.set_xticks([])
-    axes.set_yticks([])
+def cosines(views: np.ndarray) -> str:
+    """The mean cosine of every two sentences, over all their normalised views (sentences, views, hidden)."""
+    centres = views.mean(axis=1)
+    pairs = itertools.combinations(range(len(centres)), 2)
+    return "cosine " + ", ".join(f"{i + 1}-{j + 1}: {centres[i] @ centres[j]:.2f}" for i, j in pairs)
+
+
+def plot(axes: "Axes", points: np.ndarray, title: str) -> None:
+    """Scatters the points (sentences, views, 2) of one group for one model."""
+    for (colour, marker), cloud in zip(STYLES, points, strict=False):
+        axes.scatter(cloud[:, 0], cloud[:, 1], s=10, color=colour, marker=marker, linewidths=0)
+    axes.set_title(title, fontsize=10)
+    axes.set(xticks=[], yticks=[])
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def add_legend(row: "Figure", sentences: Sequence[str], width: int) -> None:
+    """The sentences of one group, whole, under its plots; lines are `width` characters long."""
+    handles = row.axes[0].collections
+    labels = [textwrap.fill(f"{number} {sentence}", width) for number, sentence in enumerate(sentences, 1)]
+    row.legend(handles, labels, loc="outside lower left", fontsize=9, frameon=False, markerscale=2)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0, or 2 on unusable input."""
+    return run_or_refuse("visualize.py", visualize, parse_arguments(argv))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        print(f"visualize.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(main())

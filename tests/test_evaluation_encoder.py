@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -14,7 +15,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from kdmcse_hf.evaluation import SentenceEncoder
+from kdmcse_hf.evaluation import SentenceEncoder, evaluate_sts_task, load_sts_task
 from kdmcse_hf.evaluation.pooling import find_pooling
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "e", "f"]
@@ -48,6 +49,22 @@ def test_embeddings_are_those_of_each_sentence_alone(tiny, pooling):
             hidden = encoder.model(**encoder.tokenizer(sentence, return_tensors="pt")).last_hidden_state[0]
         expected = hidden[0] if pooling == "cls" else hidden.mean(dim=0)
         np.testing.assert_allclose(embedding, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_poolings_are_those_of_sentence_transformers(shared, minilm, pooling):
+    """On real pairs with the real model: another tool, each sentence encoded in another batch."""
+    tool = pytest.importorskip("sentence_transformers")
+    modules = [tool.models.Transformer(str(minilm)), tool.models.Pooling(384, pooling)]
+    subsets = {"STS-B": load_sts_task("STS-B", str(shared / "data" / "senteval"))["STS-B"][::7]}
+    first, second, gold = zip(*subsets["STS-B"], strict=True)
+    theirs = tool.SentenceTransformer(modules=modules, device="cpu").encode([*first, *second])
+    encoder = SentenceEncoder.from_pretrained(str(minilm), pooling)
+    np.testing.assert_allclose(encoder.encode([*first, *second]), theirs, atol=2e-5)
+    theirs = theirs.astype(np.float64) / np.linalg.norm(theirs, axis=1, keepdims=True)
+    cosines = (theirs[: len(gold)] * theirs[len(gold) :]).sum(axis=1)
+    expected = 100 * scipy.stats.spearmanr(cosines, gold).statistic
+    assert evaluate_sts_task(encoder, "STS-B", subsets)["spearman"] == pytest.approx(expected, abs=0.01)
 
 
 def test_no_sentence_is_encoded_twice(tiny):
@@ -132,7 +149,7 @@ def test_what_cannot_be_scored_is_refused(repository, tmp_path):
 RANKED = """
 import sys, numpy, torch
 from accelerate import PartialState
-from kdmcse_hf.evaluation import SentenceEncoder
+from kdmcse_hf.evaluation import SentenceEncoder, evaluate_sts_task, load_sts_task
 state = PartialState(cpu=True)
 assert state.num_processes == 2
 encoder = SentenceEncoder.from_pretrained(sys.argv[1], batch_size=2)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -84,10 +85,41 @@ def test_tables_in_the_papers_layout():
     assert sts[0] == ["Model", *tasks, "Avg."]
     assert sts[1] == ["my_model", "70.00", "71.00", "72.00", "73.00", "74.00", "75.00", "76.00", "73.00"]
     assert sts[2] == ["other", "1.00", *"-------"]
-    assert sts[7][:2] == ["wiki+flickr KDMCSE-BERT", "74.4±1.4"]
+    assert sts[7][:2] == ["paper: wiki+flickr KDMCSE-BERT", "74.4±1.4"]
     assert all(len(row) == 9 for row in sts)
     assert transfer == [["Model", "MR"], ["my_model", "-"], ["other", "80.50"]]
     assert len({len(line) for line in to_text(sts).splitlines()}) == 1
     assert to_markdown(transfer).splitlines()[1] == "| --- | ---: |"
     assert r"my\_model & - \\" in to_latex(transfer)
     assert r"74.4$\pm$1.4" in to_latex(sts)
+
+
+def labels(*reports):
+    (table,) = build_tables([{"tasks": {"MR": {"accuracy": 1.0}}, **report} for report in reports])
+    return [row[0] for row in table[1:]]
+
+
+def test_rows_are_told_apart_by_the_shortest_name():
+    assert labels({"model": "org/name"}, {"model": "/a/b/run/model/"}) == ["org/name", "run/model"]
+    paths = "/a/run/model", "/b/run/model"
+    assert labels(*({"model": path} for path in paths)) == list(paths)
+    assert labels(*({"model": "m", "pooling": pooling} for pooling in ("cls", "mean"))) == ["m, cls", "m, mean"]
+
+
+def test_latex_takes_any_name():
+    special = r"a_b&c%d#e{f}g$h~i^j\k"
+    expected = r"a\_b\&c\%d\#e\{f\}g\$h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k & 1 \\"
+    assert expected in to_latex([["Model", "MR"], [special, "1"]]).splitlines()
+
+
+def test_the_papers_rows_are_its_table_1(shared):
+    """Number by number, against the rows of the paper's text with eight results."""
+    paper = (shared / "paper" / "kdmcse.md").read_text(encoding="utf-8")
+    rows = [numbers(line.split("\t")[1:10]) for line in paper.splitlines() if "±" in line or r"_{\pm" in line]
+    found = [row for row in rows if len(row) == 17]  # the model, eight means with their deviations
+    assert list(map(numbers, build_tables([], paper=True)[0][1:])) == found
+    assert len(found) == 14
+
+
+def numbers(row):
+    return [*re.findall(r"(?:Sim|M|KDM)CSE-\w+", "".join(row[:1])), *re.findall(r"\d+\.\d", " ".join(row[1:]))]

@@ -23,11 +23,11 @@ class HashEncoder:
 
 
 def write_year(root, task="STS13", **replaced):
-    """A folder of STS13 with quotes, stray white space, an unlabelled pair, a byte-order mark and an empty side."""
+    """STS13 with quotes, stray tabs and white space, an unlabelled pair, a byte-order mark and an empty side."""
     files = {
         "STS.input.FNWN.txt": '\ufeffa "quoted  word\tb\n"x\ty"\nno score\there\n',
         "STS.gs.FNWN.txt": "5\n2.5\n\n",
-        "STS.input.headlines.txt": "c\td\r\ne\t\r\nf\x0cg\th\u2028i\r\n",
+        "STS.input.headlines.txt": "c\td\ta column more\r\ne\t\r\nf\x0cg\th\u2028i\r\n",
         "STS.gs.headlines.txt": "0\r\n1.0\r\n4\r\n",
         "STS.input.OnWN.txt": "k\tk\nl\tl\nm\tn\n",
         "STS.gs.OnWN.txt": "5\n4\n3\n",

@@ -24,7 +24,7 @@ class SentenceEncoder:
         model: the encoder; it is put in evaluation mode while it encodes and back afterwards.
         tokenizer: its tokenizer.
         pooling: `cls`, the first token, or `mean`, over the tokens that are not padding, of the last hidden state.
-        batch_size: most sentences encoded at once.
+        batch_size: most sentences encoded at once; on a CPU the layers' outputs of more than 32 leave its cache.
         max_length: most tokens of a sentence; the model's own limit if `None`, as in the papers' evaluation.
     """
 
@@ -33,7 +33,7 @@ class SentenceEncoder:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         pooling: str,
-        batch_size: int = 64,
+        batch_size: int = 32,
         max_length: int | None = None,
     ):
         if pooling not in ("cls", "mean"):

@@ -33,7 +33,10 @@ def load_hub_task(task: str, split: str) -> Subsets:
         ConnectionError: the set is neither cached nor to be had from the Hub.
     """
     repository, revision = REPOSITORIES[task]
-    dataset = datasets.load_dataset(repository, revision=revision, split=split)
+    try:
+        dataset = datasets.load_dataset(repository, revision=revision, split=split)
+    except ConnectionError as error:
+        raise ConnectionError(f"{error}: give SentEval's data directory (--data, in training --stsb_path)") from None
     rows = zip(dataset["sentence1"], dataset["sentence2"], dataset["score"], strict=True)
     pairs = [
         (_words(first), _words(second), parse_score(score, repository, row, 0, 5))

@@ -16,6 +16,7 @@ YEARS = {
     "STS16": ("answer-answer", "headlines", "plagiarism", "postediting", "question-question"),
 }
 STSB_FILES = {"train": "sts-train.csv", "validation": "sts-dev.csv", "test": "sts-test.csv"}
+SICK_FILES = {"train": "SICK_train.txt", "validation": "SICK_trial.txt", "test": "SICK_test_annotated.txt"}
 
 
 def read_year(data: pathlib.Path, task: str) -> Subsets:
@@ -31,7 +32,8 @@ def read_year(data: pathlib.Path, task: str) -> Subsets:
         gold = sentences.with_name(f"STS.gs.{subset}.txt")
         if not gold.is_file():
             raise FileNotFoundError(f"{gold} is missing: it holds the gold scores of {sentences.name}")
-        pairs, scores = list(read_rows(sentences, 2)), list(read_lines(gold))
+        # Further columns are left out, as in STS-B.
+        pairs, scores = [row[:2] for row in read_rows(sentences, 2)], list(read_lines(gold))
         if len(pairs) != len(scores):
             raise ValueError(f"{sentences} has {len(pairs)} pairs but {gold.name} has {len(scores)} lines")
         subsets[subset] = [
@@ -49,9 +51,9 @@ def read_stsb(data: pathlib.Path, split: str) -> Subsets:
     return {"STS-B": [(row[5], row[6], parse_score(row[4], path, line, 0, 5)) for line, row in rows]}
 
 
-def read_sick(data: pathlib.Path) -> Subsets:
-    """The test pairs of SICK, scored between 1 and 5."""
-    path = find_file(data, "SICK", name="SICK_test_annotated.txt")
+def read_sick(data: pathlib.Path, split: str) -> Subsets:
+    """One split of SICK, scored between 1 and 5."""
+    path = find_file(data, "SICK", name=SICK_FILES[split])
     rows = list(enumerate(read_rows(path, 4), 1))[1:]  # the first line is the header
     return {"SICK-R": [(row[1], row[2], parse_score(row[3], path, line, 1, 5)) for line, row in rows]}
 

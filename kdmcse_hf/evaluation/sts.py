@@ -81,7 +81,7 @@ def load_sts_task(name: str, data: str | None) -> Subsets:
     if name == "STS-B":
         return read_stsb(pathlib.Path(data), "test")
     if name == "SICK-R":
-        return read_sick(pathlib.Path(data))
+        return read_sick(pathlib.Path(data), "test")
     return read_year(pathlib.Path(data), name)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+from accelerate import PartialState
+from tqdm.auto import tqdm
 
 from .encoder import SentenceEncoder
 from .senteval import find_file, read_lines, read_rows
@@ -42,7 +44,8 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     """
     if data is None:
         raise ValueError(
-            f"{name} is read from SentEval's data directory only: no set on the Hub has its splits. Give --data DIR"
+            f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
+            "Give --data DIR, SentEval's data/downstream directory"
         )
     folder = pathlib.Path(data)
     if name in BINARY_FILES:
@@ -124,7 +127,8 @@ def _best_score(model: "LogisticRegressionCV") -> float:  # noqa: F821
 def _nested(sklearn: ModuleType, inputs: np.ndarray, labels: np.ndarray) -> dict:
     folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     accuracies, dev_accuracies = [], []
-    for train, test in folds.split(inputs, labels):
+    parts = tqdm(folds.split(inputs, labels), total=FOLDS, unit="fold", disable=not PartialState().is_main_process)
+    for train, test in parts:
         model = _cross_validated(sklearn, STRENGTHS).fit(inputs[train], labels[train])
         dev_accuracies.append(_best_score(model))
         accuracies.append(100 * model.score(inputs[test], labels[test]))
