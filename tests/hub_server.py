@@ -1,7 +1,7 @@
 """A Hub on loopback: what the real clients ask of huggingface.co, with faults to order.
 
-Serves huggingface_hub, transformers, sentence-transformers and datasets; uploads by LFS and by Xet. Standard library
-only, but for YAML in a card and hf_xet where a file came by Xet.
+Serves huggingface_hub, transformers, sentence-transformers and datasets; uploads by LFS and by
+Xet, downloads by plain HTTP. Standard library only, but for YAML in a card and LZ4 in what came by Xet.
 """
 
 import base64
@@ -37,7 +37,7 @@ ROUTES = [
     ("branch", "POST", _API + r"/branch" + _REVISION),
     ("tag", "POST", _API + r"/tag" + _REVISION),
     ("preupload", "POST", _API + r"/preupload" + _REVISION),
-    ("xet_token", "GET", _API + r"/xet-(?P<access>read|write)-token" + _REVISION),
+    ("xet_token", "GET", _API + r"/xet-(?P<access>write)-token" + _REVISION),
     ("commit", "POST", _API + r"/commit" + _REVISION),
     ("lfs_batch", "POST", _PLAIN + r"\.git/info/lfs/objects/batch"),
     ("lfs_put", "PUT", r"/lfs/(?P<oid>[0-9a-f]{64})"),
@@ -367,9 +367,6 @@ class HubServer:
         content = self._repository(request).content(commit, path)
         oid = commit.files[path] if is_large(path, len(content)) else git_oid(content)
         headers |= {"ETag": f'"{oid}"', "X-Linked-Etag": f'"{oid}"', "X-Linked-Size": str(len(content))}
-        if (xet := self.blobs.xet_hashes().get(commit.files[path])) is not None:
-            route = f"{self.url}/api/{self._kind(request)}/{request.values['repo']}/xet-read-token/{commit.oid}"
-            headers |= {"X-Xet-Hash": xet[0], "Link": f'<{route}>; rel="xet-auth"'}
         return Answer(content, headers)
 
 

@@ -7,6 +7,8 @@ import pathlib
 import struct
 import threading
 
+import pyarrow
+
 LARGE_SUFFIXES = (".safetensors", ".bin", ".onnx", ".parquet", ".png", ".msgpack")
 LARGE_SIZE = 1 << 20  # what is longer goes to LFS or Xet, whatever it is called
 _ENTRY = 48  # bytes of every entry in a Xet shard
@@ -25,7 +27,7 @@ def is_large(path: str, size: int) -> bool:
 
 
 class Blobs:
-    """Contents by SHA-256, in files; those that came by Xet are fetched from its storage when first asked for."""
+    """Contents by SHA-256, in files; those that came by Xet are put together when first asked for."""
 
     def __init__(self, root: pathlib.Path):
         self._folder, self.xet_folder = root / "blobs", root / "cas"
@@ -42,41 +44,72 @@ class Blobs:
         return name
 
     def __contains__(self, name: str) -> bool:
-        return (self._folder / name).exists() or name in self.xet_hashes()
+        return (self._folder / name).exists() or name in self._sent_by_xet()
 
     def get(self, name: str) -> bytes:
         path = self._folder / name
         if not path.exists():
-            self._fetch(self.xet_hashes()[name], path)
+            self.put(self._sent_by_xet()[name].content(self.xet_folder))
         return path.read_bytes()
 
-    def xet_hashes(self) -> dict[str, tuple[str, int]]:
-        """SHA-256 -> Xet hash and size of all files that Xet clients have sent, from the shards that describe them."""
-        found = {}
-        for shard in self.xet_folder.rglob("shards/*.mdb"):
-            found.update(_files_of_shard(shard.read_bytes()))
-        return found
-
-    def _fetch(self, xet: tuple[str, int], path: pathlib.Path) -> None:
-        import hf_xet  # only Xet's own client reads Xet's storage
-
-        part = path.with_suffix(".part")
-        with hf_xet.XetSession().new_file_download_group(endpoint=f"local://{self.xet_folder}") as group:
-            group.start_download_file(hf_xet.XetFileInfo(*xet), str(part))
-        os.replace(part, path)
+    def _sent_by_xet(self) -> dict[str, "XetFile"]:
+        """SHA-256 -> file, from the shards that describe what Xet's client has sent."""
+        shards = self.xet_folder.rglob("shards/*.mdb")
+        return {file.sha256: file for shard in shards for file in _files_of_shard(shard.read_bytes())}
 
 
-def _files_of_shard(shard: bytes) -> dict[str, tuple[str, int]]:
+@dataclasses.dataclass(frozen=True)
+class XetFile:
+    """A file as Xet keeps it: chunks `first` to `end` of some blocks ("xorbs") in turn.
+
+    Xet's own client could put it together only once the sender has closed the storage.
+    """
+
+    sha256: str
+    segments: tuple[tuple[str, int, int], ...]
+
+    def content(self, folder: pathlib.Path) -> bytes:
+        parts = []
+        for block, first, end in self.segments:
+            (path,) = folder.rglob(f"default.{block}")
+            parts += _chunks(path.read_bytes(), end)[first:]
+        return b"".join(parts)
+
+
+def _chunks(block: bytes, count: int) -> list[bytes]:
+    """The first chunks of a block: version, packed length (3 bytes), packing, length (3 bytes), then the data."""
+    chunks, at = [], 0
+    for _ in range(count):
+        packed, packing = int.from_bytes(block[at + 1 : at + 4], "little"), block[at + 4]
+        length, at = int.from_bytes(block[at + 5 : at + 8], "little"), at + 8
+        data = block[at : at + packed]
+        if packing:  # LZ4, and perhaps every fourth byte together
+            data = pyarrow.decompress(data, length, codec="lz4", asbytes=True)
+        chunks.append(_ungroup(data) if packing == 2 else data)
+        at += packed
+    return chunks
+
+
+def _ungroup(data: bytes) -> bytes:
+    mixed, start = bytearray(len(data)), 0
+    for offset in range(4):
+        size = len(range(offset, len(data), 4))
+        mixed[offset::4] = data[start : start + size]
+        start += size
+    return bytes(mixed)
+
+
+def _files_of_shard(shard: bytes) -> list[XetFile]:
     """The file section of a shard: a header, its segments, perhaps as many verifications, perhaps metadata."""
-    found, at = {}, _ENTRY
+    found, at = [], _ENTRY
     while shard[at : at + 32] != b"\xff" * 32:
-        flags, segments = struct.unpack_from("<II", shard, at + 32)
-        lengths = [struct.unpack_from("<I", shard, at + _ENTRY * (1 + n) + 36)[0] for n in range(segments)]
-        end = at + _ENTRY * (1 + segments * (2 if flags >> 31 & 1 else 1))
+        flags, count = struct.unpack_from("<II", shard, at + 32)
+        starts = [at + _ENTRY * (1 + number) for number in range(count)]
+        segments = tuple((_hexadecimal(shard[s : s + 32]), *struct.unpack_from("<II", shard, s + 40)) for s in starts)
+        at += _ENTRY * (1 + count * (2 if flags >> 31 & 1 else 1))
         if flags >> 30 & 1:
-            found[_hexadecimal(shard[end : end + 32])] = (_hexadecimal(shard[at : at + 32]), sum(lengths))
-            end += _ENTRY
-        at = end
+            found.append(XetFile(_hexadecimal(shard[at : at + 32]), segments))
+            at += _ENTRY
     return found
 
 
