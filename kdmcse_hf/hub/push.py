@@ -9,6 +9,7 @@ import tempfile
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..card import name_repository
 from .process import Target, ask_hub
 from .rescore import Pairs, compare
 from .staging import STAGING, check_repository, repository_files, staged
@@ -109,6 +110,8 @@ def push_repository(
     check_target(target)
     check_repository(directory)
     with staged(directory) as copy:
+        if "/" in target.repo_id:  # without a namespace the card keeps the name it has
+            name_repository(copy, target.repo_id)
         pushed = push_copy(copy, target, message, deadline)
         return pushed if pushed.problem else verify(copy, pushed, target, pairs, deadline)
 
