@@ -25,8 +25,10 @@ RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
 QUICK = {"max_steps": 9, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "use_cpu": True}
 CANARY = "hf_alice_write"
 # Where the two upload paths differ, and faults that are also tried for good; `python tests/hub_matrix.py` tries all.
-XET_PHASES = ("preupload", "lfs_batch", "xet_token", "commit")
+XET_PHASES = ("preupload", "xet_token", "commit")
 LASTING = (403, 503, "cut", "lost", "silent")
+# hf_xet asks for its token itself, again and again: those pushes end by being killed.
+XET_TOKEN = {"faults": (401, 500, "lost", "silent"), "lasting": ("silent",)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -111,10 +113,12 @@ class TestFailures:
         hub, process, kind = worker
         if phase not in hub_matrix.PHASES[kind] or (kind == "Xet" and phase not in XET_PHASES):
             pytest.skip(f"{phase} is not on the {kind} path, or the same on both")
-        for how in hub_matrix.FAULTS:
-            for times in (1, None) if how in LASTING else (1,):
+        patience = XET_TOKEN if phase == "xet_token" else {"faults": hub_matrix.FAULTS, "lasting": LASTING}
+        for how in patience["faults"]:
+            for times in (1, None) if how in patience["lasting"] else (1,):
                 outcome = hub_matrix.run_case(hub, process, model, phase, how, times)
                 case = f"{phase} {how} {'once' if times else 'for good'}: {outcome}"
+                assert outcome.hit, case
                 assert outcome.head != "torn", case
                 assert outcome.mended["ok"], case
                 assert (outcome.mended_head, outcome.new_commits) == ("ours", 1), case
@@ -122,7 +126,7 @@ class TestFailures:
                     assert outcome.head == "ours", case
                 else:
                     assert CANARY not in str(outcome.answer), case
-                    assert times is None or how in hub_matrix.FOR_GOOD, case
+                    assert times is None or how in hub_matrix.FOR_GOOD or (phase, how) == ("xet_token", "silent"), case
 
     def test_retry_after_is_waited_for_or_said_to_be_too_long(self, worker, model):
         hub, process, kind = worker
@@ -276,8 +280,11 @@ def test_push_sends_nothing_unless_the_folder_is_one_whole_repository(online, mo
     assert not online.requests
 
 
-def test_push_to_a_branch_of_a_private_repository(online, model):
+@pytest.mark.parametrize("xet", [False, True])
+def test_push_to_a_branch_of_a_private_repository(online, model, monkeypatch, xet):
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "0" if xet else "1")
     assert start("push", model, "alice/model", "--revision", "dev", "--private")[0] == 0
+    assert ("xet_token" in [entry[0] for entry in online.requests]) == xet
     assert remote_files(online, "dev") == local_files(model)
     assert remote_files(online, "main") == {}
 
