@@ -13,6 +13,7 @@ EXTRAS = {
     "plots": ["matplotlib>=3.8"],
     "transfer": ["scikit-learn>=1.4"],
     "tensorboard": ["tensorboard>=2.15"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
 }
 EXTRAS["demo"] = EXTRAS["images"] + EXTRAS["sentence-transformers"]
 EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in packages}) + [

@@ -34,17 +34,45 @@ class MixedRows(torch.utils.data.Dataset):
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+class StsSentences(torch.utils.data.Dataset):
+    """The distinct sentences of STS pairs, the longest first: each is encoded once, beside others of its length.
+
+    Rows are `{"text", "number"}`.
+
+    Args:
+        pairs: columns `sentence1`, `sentence2`, `score`.
+    """
+
+    def __init__(self, pairs: datasets.Dataset):
+        first, second = list(pairs["sentence1"]), list(pairs["sentence2"])
+        self._texts = sorted(set(first + second), key=lambda text: (-len(text), text))
+        number = {text: index for index, text in enumerate(self._texts)}
+        self._sides = [np.array([number[text] for text in side]) for side in (first, second)]
+        self._scores = np.array(pairs["score"], dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, index: int) -> dict:
+        return {"text": self._texts[index], "number": index}
+
+    def pairs(self, embeddings: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(m, H) embeddings of the sentences `numbers` (m,) -> both sides (n, H) of the pairs, scores (n,)."""
+        ordered = embeddings[np.argsort(numbers)]
+        return ordered[self._sides[0]], ordered[self._sides[1]], self._scores
+
+
 @dataclass
 class SentenceCollator:
-    """Rows to tensors of shape (B, 2, L): two dropout views of a sentence, or the two sentences of an STS pair.
+    """Rows to tensors: training sentences become two dropout views (B, 2, L), sentences to be scored one (B, 1, L).
 
-    Keys in: `text`, and for captions `image_embeds`, `text_embeds`, `image_ids`; or `sentence1`, `sentence2`, `score`.
-    Keys out: `input_ids`, `attention_mask` (B, 2, L) int64, features (B, width) float32, `image_ids` (B,) int64; for
-    pairs `scores` (B,) float32. token_type_ids are left out: single sentences have none but zeros.
+    Keys in: `text`, and for captions `image_embeds`, `text_embeds`, `image_ids`; with `number`, as `StsSentences` has
+    it, the sentence is to be scored. Keys out: `input_ids`, `attention_mask` (B, V, L) int64, features (B, width)
+    float32, `image_ids` or `numbers` (B,) int64. token_type_ids are left out: single sentences have none but zeros.
 
     Args:
         tokenizer: of the text encoder; pads on the right.
-        max_length: tokens of a training sentence, the rest is cut. STS pairs keep what the encoder can take.
+        max_length: tokens of a training sentence, the rest is cut. Sentences to be scored keep what the encoder takes.
 
     >>> SentenceCollator(tokenizer, max_length=8)([{"text": "a dog"}, {"text": "a dog runs"}])["input_ids"].shape
     torch.Size([2, 2, 5])
@@ -62,11 +90,11 @@ class SentenceCollator:
         self.tokenizer.padding_side = "right"
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        if "sentence1" in rows[0]:
-            texts = [row[name] for row in rows for name in ("sentence1", "sentence2")]
-            tokens = {name: ids.unflatten(0, (-1, 2)) for name, ids in self._tokenize(texts, _longest(self.tokenizer))}
-            return {**tokens, "scores": torch.tensor([row["score"] for row in rows], dtype=torch.float32)}
-        tokens = self._tokenize([row["text"] for row in rows], self.max_length)
+        scored = "number" in rows[0]
+        tokens = self._tokenize([row["text"] for row in rows], _longest(self.tokenizer) if scored else self.max_length)
+        if scored:
+            numbers = torch.tensor([row["number"] for row in rows])
+            return {**{name: ids[:, None] for name, ids in tokens}, "numbers": numbers}
         batch = {name: ids[:, None].expand(-1, 2, -1).contiguous() for name, ids in tokens}
         batch |= {name: _stack(rows, name) for name in rows[0] if name != "text"}
         return batch

@@ -18,6 +18,7 @@ CAPTION_COLUMNS = {
     "arccse": ("text",),
     "mcse": ("text", "image_embeds"),
     "kdmcse": ("text", "image_embeds", "text_embeds"),
+    "kdmcse_rank": ("text", "image_embeds", "text_embeds"),
 }
 _SCAN_ROWS = 10_000  # rows of features in memory at once while they are checked
 

@@ -23,13 +23,14 @@ class KDMCSEConfig(PreTrainedConfig):
     pooling (`str`, defaults to `"cls"`):
         Sentence embedding: the first token's last hidden state (`"cls"`) or the mean over tokens (`"mean"`).
     objective (`str`, defaults to `"kdmcse"`):
-        `"simcse"` (Eq. 1), `"arccse"` (Eq. 10), `"mcse"` (Eq. 1 and 3) or `"kdmcse"` (Eq. 1 and 14).
+        `"simcse"` (Eq. 1), `"arccse"` (Eq. 10), `"mcse"` (Eq. 1 and 3), `"kdmcse"` (Eq. 1 and 14) or
+        `"kdmcse_rank"` (the same and [`losses.ListNetLoss`], beyond the paper).
     preset (`str`, defaults to `"paper"`):
         Reading of KDMCSE, `"paper"` or `"released"`; sets `margin`, `threshold` and `simcse_margin` where not given.
     simcse_temperature, grounding_temperature (`float`, defaults to 0.05):
         tau of Eq. 1 and 10, tau' of Eq. 3 and 13.
     margin (`float`, *optional*):
-        m_c in radians, of Eq. 10 for `"arccse"` and of Eq. 12 for `"kdmcse"`. Paper 0.125, released 0.15.
+        m_c in radians, of Eq. 10 for `"arccse"` and of Eq. 12 for `"kdmcse..."`. Paper 0.125, released 0.15.
     threshold (`float` or pair, *optional*):
         Teacher similarity from which on a negative is left out; `None` leaves none out, `"preset"` takes the
         preset's, a pair is for image loss and text loss apart. Paper 0.85, released `None`.
@@ -37,6 +38,11 @@ class KDMCSEConfig(PreTrainedConfig):
         Constant margin of the SimCSE term in radians. Paper 0, released 0.15.
     grounding_weight (`float`, defaults to 0.01):
         Weight of the grounded loss beside SimCSE on caption steps.
+    rank_weight (`float`, defaults to 1.0):
+        Weight of the ranking loss of `"kdmcse_rank"` on caption steps; with `grounding_weight=0` it stands alone
+        beside SimCSE.
+    rank_temperature, rank_teacher_temperature (`float`, defaults to 0.05 and 0.025):
+        What divides the student's and the teacher's similarities in the ranking loss.
     projection_dim (`int`, defaults to 256):
         Width of the space that student and teacher are projected into.
     image_dim, text_dim (`int`, *optional*):
@@ -54,7 +60,7 @@ class KDMCSEConfig(PreTrainedConfig):
 
     encoder: PreTrainedConfig | dict | None = None
     pooling: Literal["cls", "mean"] = "cls"
-    objective: Literal["simcse", "arccse", "mcse", "kdmcse"] = "kdmcse"
+    objective: Literal["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"] = "kdmcse"
     preset: Literal["paper", "released"] = "paper"
     simcse_temperature: float | int = 0.05
     grounding_temperature: float | int = 0.05
@@ -62,6 +68,9 @@ class KDMCSEConfig(PreTrainedConfig):
     threshold: float | int | str | list | tuple | None = "preset"
     simcse_margin: float | int | None = None
     grounding_weight: float | int = 0.01
+    rank_weight: float | int = 1.0
+    rank_temperature: float | int = 0.05
+    rank_teacher_temperature: float | int = 0.025
     projection_dim: int = 256
     image_dim: int | None = None
     text_dim: int | None = None
@@ -88,8 +97,9 @@ class KDMCSEConfig(PreTrainedConfig):
             raise ValueError(f"threshold is {self.threshold!r}: one for the image loss and one for the text loss")
         if self.projection_dim < 1:
             raise ValueError(f"projection_dim is {self.projection_dim}: at least 1 is needed")
-        if self.grounding_weight < 0:
-            raise ValueError(f"grounding_weight is {self.grounding_weight}: at least 0 is needed")
+        for name in ("grounding_weight", "rank_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: at least 0 is needed")
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "KDMCSEConfig":
@@ -115,9 +125,13 @@ class KDMCSEConfig(PreTrainedConfig):
 
     def to_encoder_config(self) -> PreTrainedConfig:
         """The encoder's configuration with everything else in its `kdmcse` dict, as a repository stores it."""
-        own = set(type(self).__annotations__) - {"encoder"}
-        self.encoder.kdmcse = {name: getattr(self, name) for name in sorted(own)}
+        self.encoder.kdmcse = {**self.objective_values(), "heads_sha256": self.heads_sha256}
         return self.encoder
+
+    def objective_values(self) -> dict:
+        """Everything of a KDMCSE model but its encoder: pooling, objective and the values of its losses."""
+        own = set(type(self).__annotations__) - {"encoder", "heads_sha256"}
+        return {name: getattr(self, name) for name in sorted(own)}
 
     def save_pretrained(self, save_directory, **kwargs):
         """Write `config.json` as a repository holds it."""

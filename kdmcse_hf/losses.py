@@ -6,6 +6,9 @@
     Eq. 10, 11  `ArcCSELoss`, `rotate`
     Eq. 12-14   `KDMCSELoss` (adaptive margin)
 
+Beyond the paper, `ListNetLoss`: the teacher's soft labels as a ranking of the batch, as in RankCSE (Liu et al., ACL
+2023, arXiv 2305.16726).
+
 Letters in shape comments: B rows of this process, C candidate columns (B, or B * world size when gathered), D and P
 widths of embeddings, T width of teacher features. Row i's positive is its own column; every other column is a
 negative. Inputs need not be normalised. Losses are means over the rows. All arithmetic is in float32 at least, under
@@ -292,6 +295,48 @@ class KDMCSELoss(ContrastiveLoss):
         return loss
 
 
+class ListNetLoss(ContrastiveLoss):
+    """Ranking distillation: the batch's captions as the student ranks them against how the teacher ranks them.
+
+    ListNet (Cao et al., ICML 2007) as RankCSE distils by it (Liu et al., ACL 2023). For row i, over all j but i,
+
+        P_ij = softmax_j(cos(t_i, t_j) / tau_T)        t: the teacher's raw caption features
+        Q_ij = softmax_j(cos(s1_i, s2_j) / tau_S)      s1, s2: the student's two views
+        loss = mean_i sum_j P_ij log(P_ij / Q_ij)
+
+    RankCSE's cross-entropy less the teacher's entropy: the same gradients, and 0 where both agree. A softmax sees
+    differences only: what all of a teacher's captions have in common is no matter, only how far they spread beside
+    tau_T. Row i's own column is left out, as RankCSE's code has it: the teacher's is always 1 and would take nearly
+    all of P, and drawing the two views together is SimCSE's part. Captions of one picture stay in: nothing is a
+    negative here, and how much they resemble each other is what the teacher tells. So no threshold and no `image_ids`.
+    The teacher's caption-image similarities are left to AdapACSE: they have a scale of their own, and what the student
+    ranks are captions.
+
+    Args:
+        temperature: tau_S.
+        teacher_temperature: tau_T > 0; smaller than tau_S lets the most similar captions count for more.
+
+    Raises:
+        ValueError: a temperature that is not positive.
+    """
+
+    def __init__(
+        self, temperature: float = 0.05, teacher_temperature: float = 0.025, gather_across_devices: bool = False
+    ):
+        super().__init__(temperature, gather_across_devices)
+        if not teacher_temperature > 0:
+            raise ValueError(f"teacher_temperature is {teacher_temperature}: it divides and must be above 0")
+        self.teacher_temperature = teacher_temperature
+
+    def forward(self, s1: torch.Tensor, s2: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """s1, s2: (B, D) views; teacher: (B, T) raw features, no gradient flows to them -> scalar, at least 0."""
+        with torch.no_grad():
+            teacher = cosine_similarity(teacher, self.candidates(teacher)) / self.teacher_temperature
+        student = cosine_similarity(s1, self.candidates(s2)) / self.temperature
+        target, ours = (_without_positives(scores).log_softmax(dim=1) for scores in (teacher, student))
+        return F.kl_div(ours, target, reduction="batchmean", log_target=True)
+
+
 def _normalize(vectors: torch.Tensor) -> torch.Tensor:
     """(B, D) -> unit rows in float32 at least; the gradient fits the dtype of `vectors`."""
     shortest = _SHORTEST.get(vectors.dtype, _SHORTEST_OTHERWISE)
@@ -326,6 +371,12 @@ def _is_positive(similarities: torch.Tensor) -> torch.Tensor:
     """(B, C) -> (B, C) bool."""
     columns = torch.arange(similarities.shape[1], device=similarities.device)
     return _positives(similarities)[:, None] == columns[None, :]
+
+
+def _without_positives(similarities: torch.Tensor) -> torch.Tensor:
+    """(B, C) -> (B, C - 1): each row without its own column; none is left of a batch of one."""
+    columns = torch.arange(similarities.shape[1] - 1, device=similarities.device)
+    return similarities.gather(1, columns + (columns >= _positives(similarities)[:, None]))
 
 
 def _guarded(margins: torch.Tensor, cosine: torch.Tensor, margin: float) -> torch.Tensor:

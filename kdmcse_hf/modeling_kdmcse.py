@@ -1,16 +1,19 @@
 """`KDMCSEModel`: a text encoder with the projection heads and objectives of the KDMCSE paper."""
 
+import functools
+import math
 import os
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from .configuration_kdmcse import KDMCSEConfig
-from .losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss
+from .losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 from .repository import load_heads, save_heads, write_sentence_transformers_files
 from .slices import CPU_SLICES, encode_in_slices
 
@@ -21,9 +24,9 @@ logger = logging.get_logger(__name__)
 class KDMCSEOutput(ModelOutput):
     """
     loss (`torch.Tensor`, scalar, *optional*):
-        simcse_loss + grounding_weight * (image_loss + text_loss), with what is there.
-    simcse_loss, image_loss, text_loss (`torch.Tensor`, scalar, *optional*):
-        The unweighted parts; the grounded ones on caption batches only.
+        simcse_loss + grounding_weight * (image_loss + text_loss) + rank_weight * rank_loss, with what is there.
+    simcse_loss, image_loss, text_loss, rank_loss (`torch.Tensor`, scalar, *optional*):
+        The unweighted parts; all but the first on caption batches only.
     sentence_embeddings (`torch.Tensor`, (B, V, H)):
         Pooled last hidden states of the V views or sentences of each row.
     """
@@ -32,6 +35,7 @@ class KDMCSEOutput(ModelOutput):
     simcse_loss: torch.Tensor | None = None
     image_loss: torch.Tensor | None = None
     text_loss: torch.Tensor | None = None
+    rank_loss: torch.Tensor | None = None
     sentence_embeddings: torch.Tensor | None = None
 
 
@@ -43,7 +47,8 @@ class ProjectionHead(nn.Sequential):
 
 
 class KDMCSEModel(PreTrainedModel):
-    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE.
+    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE, KDMCSE
+    with ranking distillation.
 
     Args:
         config: the encoder's configuration and the values of the objective.
@@ -54,6 +59,7 @@ class KDMCSEModel(PreTrainedModel):
     """
 
     config_class = KDMCSEConfig
+    output_class = KDMCSEOutput  # a subclass whose `losses` has further parts declares them here
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
@@ -73,6 +79,7 @@ class KDMCSEModel(PreTrainedModel):
             self.text_head = ProjectionHead(config.text_dim, config.projection_dim)
         self.simcse_loss = _simcse_loss(config)
         self.grounded_loss = _grounded_loss(config)
+        self.rank_loss = _rank_loss(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -93,6 +100,7 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
         return_loss: bool = True,
+        mini_batch_size: int | None = None,
     ) -> KDMCSEOutput:
         """Embed V sentences a row, and train on them where they are V = 2 dropout views of one.
 
@@ -100,19 +108,30 @@ class KDMCSEModel(PreTrainedModel):
             input_ids, attention_mask: (B, V, L) int.
             image_embeds, text_embeds: (B, image_dim), (B, text_dim) teacher features of a caption batch.
             image_ids: (B,) int; captions that share one are no negatives of each other.
-            return_loss: False to embed only, as for the two sentences of an STS pair.
+            return_loss: False to embed only, as for sentences to be scored.
+            mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
         """
-        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1))
+        views = input_ids.shape[1]
+        at_once = mini_batch_size and mini_batch_size * views
+        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), at_once)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         if not return_loss:
-            return KDMCSEOutput(sentence_embeddings=embeddings)
+            return self.output_class(sentence_embeddings=embeddings)
         parts = self.losses(embeddings, image_embeds, text_embeds, image_ids)
-        return KDMCSEOutput(sentence_embeddings=embeddings, **parts)
+        return self.output_class(sentence_embeddings=embeddings, **parts)
 
-    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper."""
+    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
+        """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
+
+        With `at_once`, only so many sentences' activations are held at a time: the embeddings are kept, and when
+        their gradients are known the sentences are encoded again, slice by slice, under the same dropout masks.
+        """
         slices = CPU_SLICES if input_ids.device.type == "cpu" else 1
-        return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
+        if at_once is None or at_once >= len(input_ids) or not torch.is_grad_enabled():
+            return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
+        again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
+        slices = max(slices, math.ceil(len(input_ids) / at_once))
+        return encode_in_slices(again, input_ids, attention_mask, slices)
 
     def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (n, l, H)
@@ -128,13 +147,21 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches).
+
+        What to override for an objective of your own: docs/new_objective.md.
+        """
         z1, z2 = self.simcse_head(embeddings).unbind(dim=1)
         parts = {"simcse_loss": self.simcse_loss(z1, z2, image_ids)}
         if self.grounded_loss is not None and image_embeds is not None:
             parts |= self._grounded_parts(embeddings, image_embeds, text_embeds, image_ids)
         grounded = [part for name, part in parts.items() if name != "simcse_loss"]
-        return {"loss": parts["simcse_loss"] + self.config.grounding_weight * sum(grounded), **parts}
+        loss = parts["simcse_loss"] + self.config.grounding_weight * sum(grounded)
+        if self.rank_loss is not None and text_embeds is not None:
+            # On the sentence embeddings themselves: behind a fresh head, the teacher's order would teach the head.
+            parts["rank_loss"] = self.rank_loss(*embeddings.unbind(dim=1), text_embeds)
+            loss = loss + self.config.rank_weight * parts["rank_loss"]
+        return {"loss": loss, **parts}
 
     def _grounded_parts(self, embeddings, image_embeds, text_embeds, image_ids) -> dict[str, torch.Tensor]:
         s1, s2 = self.grounding_head(embeddings).unbind(dim=1)  # Eq. 4
@@ -249,7 +276,8 @@ def _simcse_loss(config: KDMCSEConfig) -> SimCSELoss | ArcCSELoss:
 
 
 def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
-    needed = {"mcse": ["image_dim"], "kdmcse": ["image_dim", "text_dim"]}.get(config.objective, [])
+    both = ["image_dim", "text_dim"]
+    needed = {"mcse": ["image_dim"], "kdmcse": both, "kdmcse_rank": both}.get(config.objective, [])
     if missing := [name for name in needed if not getattr(config, name)]:
         raise ValueError(
             f"objective {config.objective!r} needs {' and '.join(missing)}: the width of the teacher's features in "
@@ -258,7 +286,7 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
     gather = config.gather_across_devices
     if config.objective == "mcse":
         return MCSELoss(config.grounding_temperature, gather)
-    if config.objective == "kdmcse":
+    if config.objective in ("kdmcse", "kdmcse_rank"):
         if config.image_dim != config.text_dim and (config.preset == "paper" or config.threshold is not None):
             raise ValueError(
                 f"image_dim is {config.image_dim} and text_dim {config.text_dim}: the paper's reading compares "
@@ -268,6 +296,12 @@ def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
         reading = KDMCSELoss.paper if config.preset == "paper" else KDMCSELoss.released
         return reading(config.grounding_temperature, config.margin, config.threshold, gather)
     return None
+
+
+def _rank_loss(config: KDMCSEConfig) -> ListNetLoss | None:
+    if config.objective != "kdmcse_rank":
+        return None
+    return ListNetLoss(config.rank_temperature, config.rank_teacher_temperature, config.gather_across_devices)
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

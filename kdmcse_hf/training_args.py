@@ -53,7 +53,10 @@ class KDMCSETrainingArguments(TrainingArguments):
         default="eval_stsb_spearman", metadata={"help": "What the best checkpoint is chosen by."}
     )
     logging_steps: float = field(default=25, metadata={"help": "Optimizer steps between logs of the losses."})
-    per_device_eval_batch_size: int = field(default=128, metadata={"help": "STS pairs encoded at once a device."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "STS sentences encoded at once a device."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
+    )
 
     hub_strategy: str = field(
         default="every_save",
@@ -74,8 +77,10 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it
         self.period  # noqa: B018 - raises where it is no period
-        if self.mini_batch_size is not None:
-            raise ValueError("mini_batch_size is not built yet: leave it out and take a batch that fits at once")
+        if self.mini_batch_size is not None and self.mini_batch_size < 1:
+            raise ValueError(f"mini_batch_size is {self.mini_batch_size}: at least 1 row, or null (off)")
+        if self.auto_resume and self.save_only_model:
+            raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
             raise ValueError(
                 f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "

@@ -32,14 +32,21 @@ class ModelArguments:
         metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
     )
     model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."})
+    model_license: str | None = field(
+        default=None,
+        metadata={
+            "help": "License for the card, as the Hub spells it; by default that of the base model's card, if known."
+        },
+    )
+    model_language: str = field(default="en", metadata={"help": "Language that the card names, as an ISO 639 code."})
     pooling: str = field(
         default="cls", metadata={"help": "Sentence embedding: cls or mean.", "choices": ["cls", "mean"]}
     )
     objective: str = field(
         default="kdmcse",
         metadata={
-            "help": "Eq. 1, 10, 3 or 14 of the paper.",
-            "choices": ["simcse", "arccse", "mcse", "kdmcse"],
+            "help": "Eq. 1, 10, 3 or 14 of the paper; kdmcse_rank: with ranking distillation (RankCSE) beside.",
+            "choices": ["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"],
         },
     )
     preset: str = field(
@@ -61,6 +68,9 @@ class ModelArguments:
         default=None, metadata={"help": "Margin of the SimCSE term in radians; preset: paper 0, released 0.15."}
     )
     grounding_weight: float = field(default=0.01, metadata={"help": "Weight of the grounded loss beside SimCSE."})
+    rank_weight: float = field(default=1.0, metadata={"help": "Weight of the ranking loss of kdmcse_rank."})
+    rank_temperature: float = field(default=0.05, metadata={"help": "Of the student's similarities in that loss."})
+    rank_teacher_temperature: float = field(default=0.025, metadata={"help": "Of the teacher's similarities in it."})
     projection_dim: int = field(default=256, metadata={"help": "Width of the space shared with the teacher."})
     gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
 
@@ -89,23 +99,39 @@ class DataArguments:
 
 def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
     """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong."""
-    parser = HfArgumentParser(
-        (ModelArguments, DataArguments, KDMCSETrainingArguments),
-        prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _parser()
     try:
-        flags = argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
         *parsed, unknown = parser.parse_args_into_dataclasses(
-            flags, look_for_args_file=False, return_remaining_strings=True
+            _flags(argv, parser), look_for_args_file=False, return_remaining_strings=True
         )
         if unknown:
             raise ValueError(f"unknown argument {unknown[0]}; {_nearest(unknown[0].lstrip('-'), parser)}")
         return tuple(parsed)
     except (ValueError, OSError, ImportError) as error:
         parser.exit(2, f"train.py: {error}\n")
+
+
+def given(argv: list[str]) -> dict:
+    """The keys that a readable command line and its file name, with their values: what repeats the run."""
+    parser = _parser()
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return vars(parser.parse_args(_flags(argv, parser)))
+
+
+def _parser() -> HfArgumentParser:
+    return HfArgumentParser(
+        (ModelArguments, DataArguments, KDMCSETrainingArguments),
+        prog="train.py",
+        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _flags(argv: list[str], parser: HfArgumentParser) -> list[str]:
+    """The command line with the file's keys, if it names one, in front."""
+    return argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
 
 
 def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:

@@ -6,29 +6,34 @@
 `--help` lists all keys; recipes/configs/ holds the paper's settings.
 """
 
+import os
 import pathlib
 import sys
+import tempfile
 
-from arguments import DataArguments, ModelArguments, parse
+import torch
+from arguments import DataArguments, ModelArguments, given, parse
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.captions import load_captions
-from kdmcse_hf.checkpoints import newest_whole_checkpoint
+from kdmcse_hf.captions import CAPTION_COLUMNS, load_captions
+from kdmcse_hf.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from kdmcse_hf.data import load_text
 from kdmcse_hf.evaluation.sts import load_stsb
 from kdmcse_hf.teacher_statistics import threshold_by_quantile
 
 logger = logging.get_logger("train")
+STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
 CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
 
 
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
-    if arguments.objective in ("mcse", "kdmcse") and captions is not None:
+    if "image_embeds" in CAPTION_COLUMNS[arguments.objective] and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
@@ -42,7 +47,7 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
 
 def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
-    if arguments.objective != "kdmcse" or arguments.preset != "paper":
+    if arguments.objective not in ("kdmcse", "kdmcse_rank") or arguments.preset != "paper":
         raise ValueError(
             f"threshold {arguments.threshold} is a quantile of the cosines that objective kdmcse filters by in preset "
             f"paper; with {arguments.objective}, {arguments.preset} give a number or null"
@@ -61,9 +66,10 @@ def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
-    """Everything that can be refused is refused here, before training starts."""
+    """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
+    check_writable(training.output_dir)
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
@@ -81,7 +87,17 @@ def build_trainer(
         processing_class=tokenizer,
         max_length=data.max_length,
         card_template=str(CARD_TEMPLATE),
+        recipe=recipe,
     )
+
+
+def check_writable(output_dir: str) -> None:
+    """A folder that nothing can be written to is better found now than at the first checkpoint."""
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+        tempfile.TemporaryFile(dir=output_dir).close()
+    except OSError as error:
+        raise ValueError(f"output_dir {output_dir} cannot be written to: {error}. Take another one") from error
 
 
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
@@ -89,6 +105,8 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     args = trainer.args
     checkpoint = newest_whole_checkpoint(args.output_dir) if args.auto_resume else args.resume_from_checkpoint
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
+    if trainer.interrupted:
+        return metrics
     if trainer.eval_dataset is not None:
         metrics |= trainer.evaluate()
     trainer.save_state()
@@ -99,7 +117,7 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input; anything else raises."""
+    """Exit status: 0 done, 2 unusable arguments or input, 143 stopped by SIGTERM with a checkpoint, 1 any other."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         from demo.run import run as run_demo
@@ -107,11 +125,20 @@ def main(argv: list[str] | None = None) -> int:
         return run_demo("demo_output")
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training)
+        trainer = build_trainer(model_arguments, data, training, given(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    metrics = run(trainer)
+    try:
+        metrics = run(trainer)
+    except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
+        if (message := explained(error, trainer)) is None:
+            raise
+        print(f"train.py: {message}", file=sys.stderr)
+        return 2 if isinstance(error, ResumeError) else 1
+    if trainer.interrupted:
+        print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
+        return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
         score = metrics.get("eval_stsb_spearman")
         print(f"STS-B dev Spearman {score:.2f}" if score is not None else "not evaluated (eval_strategy: no)")
@@ -120,6 +147,23 @@ def main(argv: list[str] | None = None) -> int:
             print(trainer.pushed)
     leave(trainer)
     return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
+
+
+def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
+    """What to do about a failure that is no fault of the program, or None."""
+    if isinstance(error, ResumeError | CheckpointError):
+        return str(error)
+    if isinstance(error, OSError | SafetensorError):
+        return f"{error}. What was saved is whole: make room in output_dir, then start again with --auto_resume true"
+    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        return None
+    args = trainer.args
+    rows = args.mini_batch_size or args.per_device_train_batch_size
+    return (
+        f"out of memory at step {trainer.state.global_step + 1} with {rows} rows at once. Keep the batch and set "
+        f"--mini_batch_size {max(1, rows // 2)} (gradient caching: the same gradients in less memory), or take a "
+        "smaller per_device_train_batch_size; --auto_resume true goes on from the newest checkpoint"
+    )
 
 
 def leave(trainer: KDMCSETrainer) -> None:

@@ -89,3 +89,19 @@ def kdmcse_released(s1, s2, image, text, teacher_image, teacher_text, temperatur
         kept = [[value <= limit for value in row] for row in _pairs(torch.dot, rows, columns)]
         total = total + sum(adapacse(s, targets, alpha, kept, temperature, margin, guarded=True) for s in (s1, s2))
     return total / 2
+
+
+def _softmax(scores: list[torch.Tensor]) -> list[torch.Tensor]:
+    exponentials = [torch.exp(score) for score in scores]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def listnet(s1, s2, teacher, temperature, teacher_temperature):
+    """RankCSE's ListNet as a divergence: of row i's ranking of all the others by the student from the teacher's."""
+    total = 0.0
+    for i in range(len(s1)):
+        others = [j for j in range(len(s1)) if j != i]
+        wanted = _softmax([cosine(teacher[i], teacher[j]) / teacher_temperature for j in others])
+        ours = _softmax([cosine(s1[i], s2[j]) / temperature for j in others])
+        total = total + sum(p * torch.log(p / q) for p, q in zip(wanted, ours, strict=True))
+    return total / len(s1)

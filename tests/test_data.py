@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from kdmcse_hf.batches import MixedRows, SentenceCollator
+from kdmcse_hf.batches import MixedRows, SentenceCollator, StsSentences
 from kdmcse_hf.captions import Captions, load_captions
 from kdmcse_hf.data import load_text
 
@@ -174,13 +174,18 @@ class TestCollator:
         assert batch["attention_mask"][0, 0].tolist() == [1, 1, 1, 1, 0]
         assert "token_type_ids" not in batch
 
-    def test_a_pair_is_its_two_sentences(self):
-        tokenizer = tiny.tokenizer()
-        rows = [{"sentence1": "a dog", "sentence2": "the cat sleeps", "score": 2.5}]
-        batch = SentenceCollator(tokenizer, max_length=3)(rows)
-        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["input_ids"][0]]
-        assert texts == ["a dog", "the cat sleeps"], "pairs are not cut to max_length"
-        assert batch["scores"].tolist() == [2.5]
+    def test_each_sentence_of_sts_pairs_is_one_row_and_comes_back_in_its_pairs(self):
+        firsts, seconds = ["a dog", "the cat sleeps", "a dog"], ["the cat sleeps", "a dog", "a dog"]
+        pairs = datasets.Dataset.from_dict({"sentence1": firsts, "sentence2": seconds, "score": [2.5, 0.0, 5.0]})
+        rows, tokenizer = StsSentences(pairs), tiny.tokenizer()
+        batch = SentenceCollator(tokenizer, max_length=3)([rows[index] for index in range(len(rows))])
+        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["input_ids"][:, 0]]
+        assert texts == ["the cat sleeps", "a dog"], "each once, the longest first, not cut to max_length"
+        embeddings = np.array([[len(text)] for text in texts])
+        first, second, scores = rows.pairs(embeddings[::-1], batch["numbers"].numpy()[::-1])
+        assert first[:, 0].tolist() == [len(text) for text in firsts]
+        assert second[:, 0].tolist() == [len(text) for text in seconds]
+        assert scores.tolist() == [2.5, 0.0, 5.0]
 
     def test_mixed_rows_give_one_kind_a_batch(self):
         text = datasets.Dataset.from_dict({"text": tiny.sentences(5)})

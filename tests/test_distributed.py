@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss
+from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 
 ROWS, WIDTH = 8, 5
 NAMES = ("s1", "s2", "image", "text", "teacher_image", "teacher_text")
@@ -25,6 +25,7 @@ OBJECTIVES = {
     "released": lambda x, ids, g: sum(
         KDMCSELoss.released(threshold=1.0, gather_across_devices=g)(**x, image_ids=ids).values()
     ),
+    "listnet": lambda x, ids, g: ListNetLoss(gather_across_devices=g)(x["s1"], x["s2"], x["teacher_text"]),
 }
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, MCSELoss, SimCSELoss, cosine_similarity, rotate
+from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss, cosine_similarity, rotate
 
 ROWS, WIDTH, TEACHER = 7, 5, 6
 INPUTS = ("s1", "s2", "image", "text", "teacher_image", "teacher_text")
@@ -75,6 +75,11 @@ class TestAgainstThePapersLoops:
         ours = sum(make(0.07, 0.3, threshold)(**x).values())
         assert_same(ours, slow(*x.values(), 0.07, 0.3, threshold), x)
 
+    def test_listnet(self, seed):
+        x = vectors(seed)
+        three = x["s1"], x["s2"], x["teacher_text"]
+        assert_same(ListNetLoss(0.3, 0.2)(*three), reference.listnet(*three, 0.3, 0.2), x)
+
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_the_thresholds_of_these_tests_filter_some_negatives_and_not_all(reading):
@@ -103,6 +108,7 @@ def test_gradients_equal_finite_differences(make):
     assert torch.autograd.gradcheck(lambda *s: tuple(loss(*s, *teacher).values()), student)
     assert torch.autograd.gradcheck(ArcCSELoss(0.3, 0.2), student[:2])
     assert torch.autograd.gradcheck(SimCSELoss(0.3, 0.2), student[:2])
+    assert torch.autograd.gradcheck(lambda *s: ListNetLoss(0.3, 0.2)(*s, x["teacher_text"]), student[:2])
 
 
 def all_losses(x: dict[str, torch.Tensor], image_ids=None) -> dict[str, torch.Tensor]:
@@ -113,6 +119,7 @@ def all_losses(x: dict[str, torch.Tensor], image_ids=None) -> dict[str, torch.Te
         "mcse": MCSELoss()(*pair, x["image"], image_ids),
         "paper": sum(KDMCSELoss.paper()(**x, image_ids=image_ids).values()),
         "released": sum(KDMCSELoss.released(threshold=0.5)(**x, image_ids=image_ids).values()),
+        "listnet": ListNetLoss()(*pair, x["teacher_text"]),
     }
 
 
@@ -161,6 +168,28 @@ class TestLaws:
         losses = [KDMCSELoss.paper(threshold=threshold)(**x) for threshold in (low, high)]
         assert all(losses[0][name] <= losses[1][name] + 1e-12 for name in losses[0])
 
+    @settings(deadline=None, max_examples=25)
+    @given(seed=seeds, temperature=st.floats(0.02, 2))
+    def test_listnet_is_zero_and_flat_where_the_student_ranks_as_the_teacher_does(self, seed, temperature):
+        x = vectors(seed)
+        student = x["teacher_text"].clone().requires_grad_()
+        loss = ListNetLoss(temperature, temperature)(student, student, x["teacher_text"])
+        assert loss.item() == pytest.approx(0, abs=1e-12)
+        assert torch.autograd.grad(loss, student)[0].abs().max() < 1e-9
+        assert ListNetLoss(temperature, temperature)(x["s1"], x["s2"], x["teacher_text"]) > 1e-6
+
+    @settings(deadline=None, max_examples=25)
+    @given(seed=seeds, scale=st.floats(1e-3, 1e3), offset=st.floats(-0.3, 0.3))
+    def test_listnet_asks_for_the_teachers_differences_only(self, seed, scale, offset):
+        """Longer features, and features in a narrower cone with the temperature to match, change nothing."""
+        x = vectors(seed)
+        s1, s2, teacher = x["s1"], x["s2"], torch.nn.functional.normalize(x["teacher_text"])
+        loss = ListNetLoss(teacher_temperature=0.1)(s1, s2, teacher)
+        torch.testing.assert_close(ListNetLoss(teacher_temperature=0.1)(s1, s2, teacher * scale), loss)
+        common = torch.full((ROWS, 1), offset, dtype=torch.float64)  # one more component, the same in all
+        narrowed = ListNetLoss(teacher_temperature=0.1 / (1 + offset**2))(s1, s2, torch.cat([teacher, common], 1))
+        torch.testing.assert_close(narrowed, loss)
+
     @settings(deadline=None, max_examples=50)
     @given(cosine=st.floats(-0.99, 0.9), near=st.floats(0, 2), far=st.floats(0, 2))
     def test_the_more_distant_a_negative_for_the_teacher_the_larger_its_logit(self, cosine, near, far):
@@ -188,6 +217,8 @@ class TestLaws:
         )
         for name, loss in all_losses(x, torch.arange(ROWS)).items():
             torch.testing.assert_close(loss, all_losses(x)[name])
+            if name == "listnet":  # it has no negatives
+                continue
             assert all_losses(x, ids)[name] < loss, f"{name} ignores image_ids"
 
 
@@ -213,12 +244,36 @@ def degenerate_inputs(kind: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", ["coinciding", "all rows alike", "opposite", "zero", "tiny"])
 def test_no_input_gives_nan_or_infinite_gradients(kind, dtype):
-    for name in ("simcse", "arccse", "mcse", "paper", "released"):
+    for name in ("simcse", "arccse", "mcse", "paper", "released", "listnet"):
         x = degenerate_inputs(kind, dtype)
         loss = all_losses(x)[name]
         assert torch.isfinite(loss), f"{name}: loss is {loss}"
         for gradient in gradients(loss, x):
             assert torch.isfinite(gradient).all(), f"{name}: gradient is not finite"
+
+
+def test_a_batch_of_one_has_nothing_to_rank():
+    x = {name: value[:1].detach().requires_grad_(value.requires_grad) for name, value in vectors(0).items()}
+    loss = ListNetLoss()(x["s1"], x["s2"], x["teacher_text"])
+    assert loss == 0
+    assert all((gradient == 0).all() for gradient in gradients(loss, x))
+
+
+def test_listnet_moves_a_student_to_the_teachers_order():
+    """Gradient steps on the embeddings alone; the order of each row's candidates comes out as the teacher's."""
+    x = vectors(0)
+    student = x["s1"].detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([student], lr=0.05)
+    loss = ListNetLoss(0.3, 0.3)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(student, student, x["teacher_text"]).backward()
+        optimizer.step()
+    orders = [
+        torch.stack([cosine_similarity(v, v)[i][torch.arange(ROWS) != i].argsort() for i in range(ROWS)])
+        for v in (student, x["teacher_text"])
+    ]
+    assert (orders[0] == orders[1]).double().mean() > 0.8
 
 
 def test_half_precision_inputs_and_autocast_are_computed_in_float32():
@@ -263,6 +318,7 @@ def test_a_zero_vector_has_cosine_zero():
         (lambda: SimCSELoss(margin=-0.1), "margin is -0.1"),
         (lambda: KDMCSELoss.paper(margin=2.0), "margin is 2.0"),
         (lambda: KDMCSELoss(0.05, 0.1, None, "mine"), "reading is 'mine'"),
+        (lambda: ListNetLoss(teacher_temperature=0), "teacher_temperature is 0"),
     ],
 )
 def test_impossible_values_are_refused(make, message):

@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+import reference
 import tiny
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, T5Config, T5Model
 from transformers.utils import logging as transformers_logging
@@ -100,17 +102,46 @@ def test_wrapping_leaves_the_encoder_as_it_was():
     assert all(torch.equal(model.encoder.state_dict()[name], value) for name, value in before.items())
 
 
-@pytest.mark.parametrize("objective", ["simcse", "arccse", "mcse", "kdmcse"])
+@pytest.mark.parametrize("objective", ["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"])
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_the_loss_is_simcse_plus_the_weighted_grounded_parts(objective, preset):
-    model = make(objective=objective, preset=preset, grounding_weight=0.3).eval()
+    model = make(objective=objective, preset=preset, grounding_weight=0.3, rank_weight=0.7).eval()
     output = model(**caption_batch())
-    parts = {"mcse": ["image_loss"], "kdmcse": ["image_loss", "text_loss"]}.get(objective, [])
+    both = ["image_loss", "text_loss"]
+    parts = {"mcse": ["image_loss"], "kdmcse": both, "kdmcse_rank": both}.get(objective, [])
     assert [name for name in ("image_loss", "text_loss") if getattr(output, name) is not None] == parts
     total = output.simcse_loss + 0.3 * sum(getattr(output, name) for name in parts)
-    torch.testing.assert_close(output.loss, total)
+    assert (output.rank_loss is not None) == (objective == "kdmcse_rank")
+    torch.testing.assert_close(output.loss, total + 0.7 * output.rank_loss if output.rank_loss else total)
     text = {name: value for name, value in caption_batch().items() if not name.endswith("embeds")}
     assert model(**text).loss == model(**text).simcse_loss
+
+
+def test_the_ranking_reaches_the_encoder_past_all_heads():
+    """It is a loss of the sentence embeddings, and its gradient comes to no head."""
+    model = make(objective="kdmcse_rank", grounding_weight=0, rank_temperature=0.1).eval()
+    batch = caption_batch()
+    output = model(**batch)
+    slow = reference.listnet(*output.sentence_embeddings.double().unbind(1), batch["text_embeds"].double(), 0.1, 0.025)
+    assert output.rank_loss.item() == pytest.approx(slow.item(), rel=1e-4)
+    output.rank_loss.backward()
+    reached = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert reached == {"encoder"}
+
+
+def test_a_ranking_objective_comes_back_with_its_values(tmp_path):
+    model = make(objective="kdmcse_rank", rank_weight=0.5, rank_temperature=0.1, rank_teacher_temperature=0.2)
+    model.save_pretrained(tmp_path)
+    again = KDMCSEModel.from_pretrained(str(tmp_path))
+    assert_identical(model, again)
+    assert (again.config.rank_weight, again.rank_loss.temperature, again.rank_loss.teacher_temperature) == (
+        0.5,
+        0.1,
+        0.2,
+    )
+    batch = caption_batch()
+    torch.testing.assert_close(again(**batch).loss, model.eval()(**batch).loss)
+    assert KDMCSEModel.from_pretrained(str(tmp_path), config_overrides={"objective": "kdmcse"}).rank_loss is None
 
 
 def test_presets_and_single_values():
@@ -236,11 +267,17 @@ class TestRepository:
         ({"objective": "mcse", "image_dim": None}, "'mcse' needs image_dim"),
         ({"text_dim": None}, "'kdmcse' needs text_dim"),
         ({"text_dim": 9}, "image_dim is 6 and text_dim 9"),
+        ({"objective": "kdmcse_rank", "text_dim": None}, "'kdmcse_rank' needs text_dim"),
     ],
 )
 def test_widths_that_the_objective_cannot_use_are_refused(overrides, message):
     with pytest.raises(ValueError, match=message):
         make(**overrides)
+
+
+def test_a_negative_weight_is_refused():
+    with pytest.raises(StrictDataclassError, match="rank_weight is -1"):
+        make(objective="kdmcse_rank", rank_weight=-1)
 
 
 def test_an_encoder_decoder_is_refused():

@@ -180,6 +180,16 @@ def test_unusable_arguments_exit_with_2_and_one_message(change, message, sources
     assert message in result.stderr
 
 
+def test_the_ranking_objective(sources, tmp_path):
+    output = tmp_path / "out"
+    values = {"objective": "kdmcse_rank", "grounding_weight": 0, "rank_weight": 0.5, "output_dir": str(output)}
+    result = start(*flags({**sources, **QUICK, **values}))
+    assert result.returncode == 0, result.stderr
+    config = KDMCSEModel.from_pretrained(str(output)).config
+    assert (config.objective, config.grounding_weight, config.rank_weight) == ("kdmcse_rank", 0, 0.5)
+    assert "loss:KDMCSE+ListNet" in ModelCard.load(output / "README.md").data.tags
+
+
 def test_a_refusal_in_a_process_of_its_own_has_no_traceback(sources):
     result = launch("train.py", *flags({**sources, **QUICK, "text_dataset": "missing.txt", "output_dir": "unused"}))
     assert result.returncode == 2

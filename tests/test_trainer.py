@@ -21,7 +21,7 @@ def trainer(tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=N
     text = folder / "text.txt"
     text.write_text("\n".join(tiny.sentences(text_rows)), encoding="utf-8")
     captions = Captions(tiny.captions(caption_rows, images=8), "captions") if caption_rows else None
-    widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM} if objective in ("mcse", "kdmcse") else {}
+    widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM} if objective not in ("simcse", "arccse") else {}
     defaults = {
         "output_dir": str(tmp_path / "out"),
         "per_device_train_batch_size": 4,
@@ -71,6 +71,14 @@ def test_every_second_step_is_a_caption_step_and_logs_average_the_steps_that_had
             had = [parts[name] for parts in steps if name in parts]
             assert len(had) == (4 if name == "simcse_loss" else 2)
             assert entry[name] == pytest.approx(sum(had) / len(had), rel=1e-5)
+
+
+def test_the_ranking_loss_is_logged_for_caption_steps(tmp_path):
+    ours = trainer(tmp_path, objective="kdmcse_rank", multimodal_period="4", logging_steps=2, max_steps=4)
+    ours.train()
+    logged = [entry.get("rank_loss") for entry in ours.state.log_history if "loss" in entry]
+    assert logged[0] is None
+    assert logged[1] > 0
 
 
 def test_the_loss_falls(tmp_path):
@@ -208,7 +216,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
         ({"text_rows": 3}, "text_dataset has 3 usable rows, fewer than one batch of 4"),
         ({"caption_rows": 2}, "multimodal_dataset has 2 usable rows"),
         ({"multimodal_period": "often"}, "multimodal_period is 'often'"),
-        ({"mini_batch_size": 2}, "not built yet"),
+        ({"mini_batch_size": 0}, "mini_batch_size is 0: at least 1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, message):

@@ -9,6 +9,7 @@ import tempfile
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from ..card import name_repository
 from .process import Target, ask_hub
 from .rescore import Pairs, compare
 from .staging import STAGING, check_repository, repository_files, staged
@@ -93,7 +94,7 @@ def push_repository(
     pairs: Pairs | None = None,
     deadline: float = 1200.0,
 ) -> Pushed:
-    """Push a model repository and verify it; nothing is sent unless it is whole.
+    """Push a model repository, its card's commands naming the target, and verify it; nothing is sent unless whole.
 
     Args:
         directory: output_dir of a training run, or a checkpoint of it that was best.
@@ -109,6 +110,8 @@ def push_repository(
     check_target(target)
     check_repository(directory)
     with staged(directory) as copy:
+        if "/" in target.repo_id:
+            name_repository(copy, target.repo_id)
         pushed = push_copy(copy, target, message, deadline)
         return pushed if pushed.problem else verify(copy, pushed, target, pairs, deadline)
 

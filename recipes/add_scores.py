@@ -1,0 +1,38 @@
+"""Put scores into a model's card: the table beside the paper's, `model-index` and `.eval_results/`.
+
+python recipes/evaluate.py MODEL --tasks sts --data DIR --output_json scores.json
+python recipes/add_scores.py MODEL scores.json
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from exit_status import run_or_refuse
+
+from kdmcse_hf.card_results import add_scores
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 unusable input; anything else raises."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", type=pathlib.Path, help="directory that training wrote")
+    parser.add_argument("scores", metavar="SCORES", type=pathlib.Path, help="--output_json of recipes/evaluate.py")
+    return run_or_refuse("add_scores.py", run, parser.parse_args(argv))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the report of one model and put it in its card."""
+    try:
+        report = json.loads(arguments.scores.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"SCORES {arguments.scores} is no JSON: {error}") from error
+    if not isinstance(report, dict) or not report.get("tasks"):
+        raise ValueError(f"SCORES {arguments.scores}: a report of recipes/evaluate.py on one model is needed")
+    add_scores(arguments.model, report)
+    print(f"{arguments.model / 'README.md'}: {', '.join(report['tasks'])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
