@@ -130,7 +130,9 @@ class KDMCSEModel(PreTrainedModel):
         if at_once is None or at_once >= len(input_ids) or not torch.is_grad_enabled():
             return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
         again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
-        slices = max(slices, math.ceil(len(input_ids) / at_once))
+        # The slice of the longest sentences holds no more tokens than so many sentences of middling length.
+        longer = input_ids.shape[1] / attention_mask.sum(1).float().mean().item()
+        slices = max(slices, math.ceil(len(input_ids) / at_once * longer))
         return encode_in_slices(again, input_ids, attention_mask, slices)
 
     def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

@@ -31,9 +31,10 @@ def encode_in_slices(
         return encode(input_ids, attention_mask)
     positions = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
     lengths = (attention_mask * positions).amax(dim=1).clamp(min=1)
-    order = lengths.argsort(stable=True)
+    # The longest first: what later slices need fits where earlier ones were.
+    order = lengths.argsort(stable=True, descending=True)
     encoded = []
     for rows in order.chunk(slices):
-        width = lengths[rows[-1]]
+        width = lengths[rows[0]]
         encoded.append(encode(input_ids[rows, :width], attention_mask[rows, :width]))
     return torch.cat(encoded)[order.argsort()]

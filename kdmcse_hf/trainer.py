@@ -78,9 +78,15 @@ class KDMCSETrainer(Trainer):
         _check_sources(rows, model.config.objective, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
+<<<<<<< HEAD
         self._stop = StopOnSigterm(self)
         self.best_pusher: BestPusher | None = None
         self.pushed: Pushed | None = None
+=======
+        self.best_pusher: BestPusher | None = None
+        self.pushed: Pushed | None = None
+        self._stop = StopOnSigterm(self)
+>>>>>>> hubpush
         own = [_RunCallback(), self._stop, PushBest(self)]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))
@@ -260,9 +266,9 @@ class KDMCSETrainer(Trainer):
         """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
 
         Args:
-            commit_message: in place of one that tells the score.
+            commit_message: not used; the commit tells the step and the score.
             token: in place of `hub_token`, if training did not push.
-            kwargs: Trainer's others; repository, branch and visibility are those of the arguments.
+            kwargs: of Trainer's others `private` alone, as `token`; the arguments name repository and branch.
         """
         if self.is_in_train:  # the model is the latest, not the best: `PushBest` has pushed that
             return None
@@ -271,7 +277,7 @@ class KDMCSETrainer(Trainer):
         self.save_model(_internal_call=True)
         self.create_model_card()
         if self.is_world_process_zero():
-            self.pushed = push_final(self, commit_message)
+            self.pushed = push_final(self)
         return self.pushed
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:

@@ -112,7 +112,7 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     trainer.save_state()
     trainer.save_metrics("all", metrics, combined=False)
     trainer.create_model_card()
-    trainer.save_model()  # last, since it pushes the whole folder where push_to_hub says so
+    trainer.save_model()  # last, since it pushes what is there where push_to_hub says so
     return metrics
 
 

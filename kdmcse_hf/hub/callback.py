@@ -75,13 +75,13 @@ def start_pushing(trainer: "KDMCSETrainer", token: str | None, private: bool | N
     return pusher
 
 
-def push_final(trainer: "KDMCSETrainer", message: str | None) -> Pushed:
+def push_final(trainer: "KDMCSETrainer") -> Pushed:
     """Push the best model with its final card and verify it; called in the main process once it is saved."""
     args, state = trainer.args, trainer.state
     best = None if args.load_best_model_at_end else state.best_model_checkpoint
     pairs = next(iter((trainer.eval_dataset or {}).values()), None)
     columns = pairs and tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
-    return trainer.best_pusher.finish(best or args.output_dir, message or _message(state, args), columns)
+    return trainer.best_pusher.finish(best or args.output_dir, _message(state, args), columns)
 
 
 def _message(state: TrainerState, args: TrainingArguments) -> str:

@@ -23,7 +23,6 @@ class Pushed:
 
     repo_id, url, revision: where the model is; None where it did not get there.
     problem: what went wrong, None if the model is there and, where that was asked for, proven to be.
-    permanent: whether trying again would change nothing.
     proof: what was compared after download, in words.
     """
 
@@ -31,7 +30,6 @@ class Pushed:
     url: str | None = None
     revision: str | None = None
     problem: str | None = None
-    permanent: bool = False
     proof: str | None = None
 
     def __str__(self) -> str:
@@ -61,10 +59,10 @@ def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float)
     try:
         check_repository(copy)
     except (OSError, ValueError) as error:
-        return Pushed(target.repo_id, problem=str(error), permanent=True)
+        return Pushed(target.repo_id, problem=str(error))
     answer = ask_hub("push", target, deadline, directory=str(copy), message=message)
     if not answer["ok"]:
-        return Pushed(target.repo_id, problem=answer["reason"], permanent=answer["permanent"])
+        return Pushed(target.repo_id, problem=answer["reason"])
     return Pushed(answer["repo_id"], answer["url"], answer["revision"])
 
 
@@ -94,7 +92,7 @@ def push_repository(
     pairs: Pairs | None = None,
     deadline: float = 1200.0,
 ) -> Pushed:
-    """Push a model repository and verify it; nothing is sent unless it is whole.
+    """Push a model repository, its card's commands naming the target, and verify it; nothing is sent unless whole.
 
     Args:
         directory: output_dir of a training run, or a checkpoint of it that was best.

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
 
+from ..card_curve import CURVE_NAME
+from ..card_recipe import RECIPE_NAME
+from ..card_results import EVAL_RESULTS
 from ..repository import HEADS_NAME, load_heads
 
 NEEDED = (
@@ -37,11 +40,11 @@ BELONGS = (
     "merges.txt",
     "bpe.codes",
     "*.model",
-    "training.yaml",
-    "training_curve.png",
-    ".eval_results/*.yaml",
+    RECIPE_NAME,
+    CURVE_NAME,
+    f"{EVAL_RESULTS}/*.yaml",
 )
-CARD_FILES = ("README.md", "training.yaml", "training_curve.png")
+CARD_FILES = ("README.md", RECIPE_NAME, CURVE_NAME)
 STAGING = ".push-"
 
 
