@@ -8,8 +8,11 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 
 from .evaluation.hub import REPOSITORIES
-from .evaluation.tables import STS_COLUMNS, Table, build_tables, to_markdown
+from .evaluation.tables import FROM_MCSE, STS_COLUMNS, Table, build_tables, to_markdown
 
+PAPER_NOTE = (
+    "Rows of the paper are its published means and standard deviations over five seeds (Table 1), not measured here."
+)
 OBJECTIVES = {
     "simcse": "SimCSE",
     "arccse": "ArcCSE",
@@ -78,7 +81,7 @@ def paper_rows(objective: str, base_model: str | None) -> Table:
     family = _FAMILIES.get((base_model or "").rsplit("/", 1)[-1])
     rows = build_tables([{"model": "", "tasks": {}}], paper=True)[0][2:]
     wanted = f" {OBJECTIVES[objective]}-{family}"
-    return [[f"paper, {row[0]}", *row[1:]] for row in rows if row[0].rstrip("+").endswith(wanted)]
+    return [row for row in rows if row[0].removesuffix(FROM_MCSE).endswith(wanted)]
 
 
 def results_section(report: dict, model_name: str, paper: Table) -> str:
@@ -88,17 +91,8 @@ def results_section(report: dict, model_name: str, paper: Table) -> str:
     tables = build_tables([named], paper=bool(paper) and scored)
     if paper and scored:
         tables[0] = [*tables[0][:2], *paper]
-    notes = f"{_NOTE} {paper_note(paper)}" if paper and scored else _NOTE
+    notes = f"{_NOTE} {PAPER_NOTE}" if paper and scored else _NOTE
     return "\n\n".join([*map(to_markdown, tables), notes])
-
-
-def paper_note(rows: Table) -> str:
-    """What to know of rows of the paper."""
-    borrowed = "; it takes those with a + from MCSE" if any(row[0].endswith("+") for row in rows) else ""
-    return (
-        "Rows of the paper are its published means and standard deviations over five seeds (Table 1), not measured "
-        f"here{borrowed}."
-    )
 
 
 def eval_results(report: dict) -> list[EvalResult]:

@@ -9,7 +9,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from kdmcse_hf.card_recipe import hub_id
-from kdmcse_hf.card_results import OBJECTIVES, paper_note, paper_rows
+from kdmcse_hf.card_results import OBJECTIVES, PAPER_NOTE, paper_rows
 from kdmcse_hf.evaluation.tables import STS_COLUMNS, to_markdown
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -59,7 +59,7 @@ def family_card(objective: str, student: str) -> ModelCard:
         captions=" and ".join(seen),
         recipes=list(recipes),
         paper_table=to_markdown([["Model", *STS_COLUMNS, "Avg."], *paper]),
-        paper_note=paper_note(paper),
+        paper_note=PAPER_NOTE,
         **value_tables(recipes),
     )
 

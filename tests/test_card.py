@@ -237,8 +237,8 @@ class TestScores:
         assert "| out | 70.00 | 71.00 | 72.00 | 73.00 | 74.00 | 75.00 | 76.00 | 73.00 |" in first
         paper = [line for line in first.splitlines() if line.startswith("| paper")]
         assert [line.split("|")[1].strip() for line in paper] == [
-            "paper, wiki+flickr KDMCSE-BERT",
-            "paper, wiki+coco KDMCSE-BERT",
+            "paper: wiki+flickr KDMCSE-BERT",
+            "paper: wiki+coco KDMCSE-BERT",
         ]
         assert "78.6±0.8" in paper[0]
         assert "/home/someone" not in first

@@ -1,6 +1,6 @@
 """The paper's printed figures by line and column: (mean, standard deviation), None where it prints none."""
 
-from kdmcse_hf.evaluation.tables import PAPER_ROWS, STS_COLUMNS
+from kdmcse_hf.evaluation.tables import FROM_MCSE, PAPER_ROWS, STS_COLUMNS
 
 Figures = dict[str, dict[str, tuple[float, float | None]]]
 COLUMNS = (*STS_COLUMNS, "Avg.")
@@ -16,7 +16,7 @@ def _line(figures: str) -> dict[str, tuple[float, float | None]]:
 def _table1() -> Figures:
     lines = (row.split("|") for row in PAPER_ROWS)
     return {
-        label.removesuffix("+"): {
+        label.removesuffix(FROM_MCSE): {
             column: tuple(map(float, cell.split("±"))) for column, cell in zip(COLUMNS, cells, strict=True)
         }
         for label, *cells in lines
