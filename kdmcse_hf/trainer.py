@@ -116,7 +116,7 @@ class KDMCSETrainer(Trainer):
             ResumeError: a checkpoint that is not whole, or one of another objective or width.
             CheckpointError: a checkpoint could not be written; those before it are whole.
         """
-        facts = run_facts(self)
+        facts = run_facts(self) if self.model else {}  # a search makes the model of each trial later
         if resume_from_checkpoint is True:
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:

@@ -15,7 +15,7 @@ import pathlib
 import sys
 from types import ModuleType
 
-from arguments import ModelArguments, parse
+from arguments import ModelArguments, given, parse
 from exit_status import run_or_refuse
 from train import build_model, build_trainer, encoder_config, leave
 
@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
-    trainer = build_trainer(model_arguments, data, training)
+    trainer = build_trainer(model_arguments, data, training, given(flags))
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)

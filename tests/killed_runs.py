@@ -65,10 +65,18 @@ def cut_in_half(path) -> None:
     die()
 
 
-def half_removed(path, **_) -> None:
-    for file in sorted(pathlib.Path(path).iterdir())[::2]:
-        file.unlink() if file.is_file() else shutil.rmtree(file)
-    die()
+def at_rotation(number: int) -> None:
+    """Die when the checkpoint that is removed as the n-th is half gone; other folders are removed too."""
+    remove, calls = shutil.rmtree, iter(range(1, 1 << 30))
+
+    def half(path, *args, **kwargs):
+        if not pathlib.Path(path).name.startswith("checkpoint-") or next(calls) != number:
+            return remove(path, *args, **kwargs)
+        for file in sorted(pathlib.Path(path).iterdir())[::2]:
+            file.unlink() if file.is_file() else remove(file)
+        return die()
+
+    shutil.rmtree = half
 
 
 def disk_full(path) -> None:
@@ -129,7 +137,7 @@ def kill_points(seconds: float, seed: int) -> dict:
             TrainerState, "save_to_json", n, **after_writing(1)
         )
     for number in (1, 2):
-        points[f"rotation-{number}-half-done"] = lambda n=number: patch(shutil, "rmtree", n, half_removed)
+        points[f"rotation-{number}-half-done"] = lambda n=number: at_rotation(n)
     points["before-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1)
     points["after-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1, after=True)
     points["last-evaluation"] = lambda: patch(KDMCSETrainer, "evaluate", MAX_STEPS // EVAL_STEPS + 1, after=True)

@@ -16,7 +16,7 @@ import yaml
 from huggingface_hub import ModelCard
 from transformers import AutoModel
 
-from kdmcse_hf import KDMCSEModel
+from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.captions import load_captions
 from kdmcse_hf.configuration_kdmcse import PRESETS
 from kdmcse_hf.losses import cosine_similarity
@@ -203,6 +203,39 @@ def test_an_unknown_key_of_a_yaml_file_suggests_the_nearest(tmp_path):
     result = start(str(tmp_path / "config.yaml"))
     assert result.returncode == 2
     assert "config.yaml: unknown key 'grounding_wieght'; did you mean grounding_weight?" in result.stderr
+
+
+def test_an_output_dir_that_cannot_be_written_to_is_refused_at_the_start(sources, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "file" / "out")}))
+    assert refused.returncode == 2
+    assert "cannot be written to" in refused.stderr
+    assert "Take another one" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_names_the_mini_batch_to_try(error, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(KDMCSETrainer, "training_step", lambda *_, **__: (_ for _ in ()).throw(error))
+    stopped = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "out")}))
+    assert stopped.returncode == 1
+    assert "out of memory at step 1 with 8 rows at once" in stopped.stderr
+    assert "--mini_batch_size 4" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+def test_a_damaged_checkpoint_to_resume_from_is_refused(sources, tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    values = {**sources, **QUICK, "resume_from_checkpoint": tmp_path / "checkpoint-3"}
+    refused = start(*flags({**values, "output_dir": str(tmp_path / "out")}))
+    assert refused.returncode == 2
+    assert "checkpoint-3 cannot be resumed from: it was not written to its end" in refused.stderr
 
 
 def test_help_shows_all_keys():
