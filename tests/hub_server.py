@@ -29,7 +29,7 @@ ROUTES = [
     ("create_repo", "POST", r"/api/repos/create"),
     ("validate_yaml", "POST", r"/api/validate-yaml"),
     ("repo_info", "GET", _API + r"(?:/revision" + _REVISION + ")?"),
-    ("auth_check", "GET", _API + r"/auth-check(?:/\w+)?"),
+    ("auth_check", "GET", _API + r"/auth-check(?:/(?P<access>\w+))?"),
     ("tree", "GET", _API + r"/tree" + _REVISION + r"(?:/(?P<path>.*))?"),
     ("paths_info", "POST", _API + r"/paths-info" + _REVISION),
     ("commits", "GET", _API + r"/commits" + _REVISION),
@@ -45,6 +45,7 @@ ROUTES = [
     ("resolve", "GET", _PLAIN + r"/resolve" + _REVISION + r"/(?P<path>.+)"),
 ]
 _WRITING = {"create_repo", "branch", "tag", "preupload", "lfs_batch", "commit"}
+_FOREIGN = re.compile("HF_|HUGGING|.*proxy", re.IGNORECASE)  # settings that a client process shall not inherit
 _CODES = {401: "", 403: "", 404: "RepoNotFound"}
 
 
@@ -90,13 +91,19 @@ class HubServer:
         self._dark = False
 
     def __enter__(self) -> "HubServer":
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._listen(0)
         return self
 
     def __exit__(self, *_) -> None:
         self._closing.set()
+        self._stop_listening()
+
+    def _listen(self, port: int) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def _stop_listening(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -109,7 +116,7 @@ class HubServer:
 
     def environment(self, token: str, xet: bool) -> dict[str, str]:
         """Of a client process: this Hub, an empty cache of its own, no proxies."""
-        own = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+        own = {name: value for name, value in os.environ.items() if not _FOREIGN.match(name)}
         home = self.root / f"home-{time.monotonic_ns()}"
         return {
             **own,
@@ -124,8 +131,9 @@ class HubServer:
     def fail(self, phase: str, how: int | str, times: int | None = 1, **options) -> None:
         """The next `times` requests of a phase ("any": of all) go wrong; None: until `heal`.
 
-        how: a status, "cut" (half the body read, then the connection closed), "lost" (done, but no answer), "silent"
-        (no answer until `heal`), "disk_full" (507). options: `retry_after`, seconds.
+        how: a status, "cut" (the connection closed after half of the body that comes or, where none does, of the one
+        that goes), "lost" (done, but no answer), "silent" (no answer until `heal`), "disk_full" (507 after half of the
+        body was stored). options: `retry_after`, seconds.
         """
         self._faults.append({"phase": phase, "how": how, "times": times, "over": threading.Event(), **options})
 
@@ -136,11 +144,14 @@ class HubServer:
         self._faults.clear()
 
     def go_dark(self) -> None:
-        """As if the network were gone."""
+        """As if the network were gone: connections are refused, open ones closed at their next request."""
         self._dark = True
+        self._stop_listening()
 
     def come_back(self) -> None:
+        """At the same address."""
         self._dark = False
+        self._listen(self._server.server_port)
 
     def create_repo(self, repo_id: str, private: bool = False, kind: str = "models") -> None:
         self._repositories[kind, repo_id] = Repository(self.blobs, private)
@@ -302,7 +313,10 @@ class HubServer:
         return Answer({})
 
     def _tag(self, request: Request) -> Answer:
-        self._repository(request).tags[json.loads(request.body)["tag"]] = self._commit_of(request).oid
+        tags, name = self._repository(request).tags, json.loads(request.body)["tag"]
+        if name in tags:
+            return Answer({"error": "Tag reference exists already"}, status=409)
+        tags[name] = self._commit_of(request).oid
         return Answer({})
 
     def _preupload(self, request: Request) -> Answer:
@@ -338,6 +352,9 @@ class HubServer:
         return Answer({"casUrl": storage, "accessToken": "xet", "exp": expires}, headers)
 
     def _commit(self, request: Request) -> Answer:
+        branch = urllib.parse.unquote(request.values["revision"])
+        if branch not in self._repository(request).branches:
+            raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {branch}")
         head = self._commit_of(request)
         lines = [json.loads(line) for line in request.body.splitlines() if line.strip()]
         header = next(line["value"] for line in lines if line["key"] == "header")
@@ -352,9 +369,10 @@ class HubServer:
                 added[value["path"]] = value["oid"]
             elif line["key"] in ("deletedFile", "deletedFolder"):
                 deleted.append(value["path"])
+            elif line["key"] != "header":
+                raise Refusal(400, "", f"unknown operation {line['key']}")
         if missing := [path for path, oid in added.items() if oid not in self.blobs]:
             raise Refusal(400, "", f"LFS pointer without an object: {', '.join(missing)}")
-        branch = urllib.parse.unquote(request.values["revision"])
         commit = self._repository(request).commit(branch, header["summary"], added, tuple(deleted))
         url = f"{self.url}/{request.values['repo']}/commit/{commit.oid}"
         return Answer({"success": True, "commitOid": commit.oid, "commitUrl": url})
@@ -387,7 +405,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         fault = self.hub.take_fault(phase) or {"how": None}
         length = int(self.headers.get("Content-Length") or 0)
-        if fault["how"] == "cut":
+        if fault["how"] == "cut" and length:
             self.rfile.read(length // 2)
             return self._hang_up(phase)
         body = self._chunks() if "chunked" in self.headers.get("Transfer-Encoding", "") else self.rfile.read(length)
@@ -397,11 +415,13 @@ class _Handler(BaseHTTPRequestHandler):
             return self._close()
         if fault["how"] == "disk_full" or isinstance(fault["how"], int):
             status = 507 if fault["how"] == "disk_full" else fault["how"]
+            if status == 507:
+                self.hub.blobs.put(body[: len(body) // 2])
             headers = {"X-Error-Code": _CODES.get(status, "")}
             headers |= {"Retry-After": str(fault["retry_after"])} if "retry_after" in fault else {}
             return self._send(phase, Answer({"error": f"ordered: {status}"}, headers, status))
         answer = self._answer(phase, values, urllib.parse.parse_qs(url.query), body)
-        return self._hang_up(phase) if fault["how"] == "lost" else self._send(phase, answer)
+        return self._hang_up(phase) if fault["how"] == "lost" else self._send(phase, answer, fault["how"] == "cut")
 
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
 
@@ -424,21 +444,25 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": code, "X-Error-Message": message} | (headers[0] if headers else {})
             return Answer({"error": message}, headers, status)
 
-    def _send(self, phase: str | None, answer: Answer) -> None:
+    def _send(self, phase: str | None, answer: Answer, cut: bool = False) -> None:
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         status, span = answer.status, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if span and status == 200:
+        if span and status == 200 and int(span[1]) >= len(body):
+            status, body = 416, b""
+        elif span and status == 200:
             first, last = int(span[1]), min(int(span[2] or len(body)), len(body) - 1)
             answer.headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
             status, body = 206, body[first : last + 1]
-        self.hub.requests.append((phase, self.path, status))
+        self.hub.requests.append((phase, self.path, 0 if cut else status))
         with contextlib.suppress(ConnectionError):  # the client may have gone
             self.send_response(status)
             for name, value in {**answer.headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(body)
+                self.wfile.write(body[: len(body) // 2] if cut else body)
+        if cut:
+            self._close()
 
     def _chunks(self) -> bytes:
         parts = []
