@@ -1,9 +1,9 @@
 """The loopback Hub: the real clients work with it, and its faults are what they are called."""
 
+import hashlib
 import http.client
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -30,21 +30,29 @@ def test_the_real_clients(hub, tmp_path, xet):
     hub.create_repo("alice/model")
     hub.write("alice/model", files)
     revision = hub.commits("alice/model")[0]
+    hub.create_repo("bob/model")
     later = repository(tmp_path / "later", seed=1)
-    command = [sys.executable, str(CLIENTS), "alice/model", revision, str(tmp_path / "later")]
     environment = hub.environment(token="hf_alice_write", xet=xet)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout.splitlines()[-1])
-    assert [seen[name] for name in ("the three agree", "revisions differ", "tag", "offline")] == [True] * 4
+    seen = clients(environment, "alice/model", revision, tmp_path / "later")
+    assert [seen[name] for name in ("the three agree", "revisions differ", "tag")] == [True] * 3
     assert seen["commits"] == ["A later, other model", "written", "initial commit"]
     assert set(files) <= set(seen["snapshot"])
     assert seen["card"] == "sentence-similarity"
-    assert seen["dataset"] == ["a dog", "a cat"]
+    assert seen["dataset"] == ["a dog", "a cat", "a horse"]
+    assert seen["refused"] == [412, 404, 409, 409, 403, 403, 404]
     assert {name: hub.files("alice/model")[name] for name in later} == later
     uploads = [phase for phase, *_ in hub.requests if phase in ("lfs_put", "xet_token")]
     assert set(uploads) == ({"xet_token"} if xet else {"lfs_put"})
-    shutil.rmtree(environment["HF_HOME"])
+    hub.go_dark()
+    assert clients({**environment, "HF_HUB_OFFLINE": "1"}, "alice/model", revision) == seen["pinned"]
+
+
+def clients(environment: dict[str, str], *words):
+    """What hub_clients.py prints."""
+    command = [sys.executable, str(CLIENTS), *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def ask(hub, method: str, path: str, body: bytes | None = None, token: str = "hf_alice_write", **headers):
@@ -91,13 +99,29 @@ class TestFaults:
         hub.heal()
         assert ask(hub, "GET", "/api/whoami-v2")[0] == 200
 
-    def test_disk_full(self, hub):
-        hub.fail("commit", "disk_full")
+    def test_cut_on_the_way_out_too(self, hub):
+        hub.write("alice/model", {"a.txt": b"abcdef"})
+        hub.fail("resolve", "cut")
+        with pytest.raises(http.client.IncompleteRead) as error:
+            ask(hub, "GET", "/alice/model/resolve/main/a.txt")
+        assert error.value.partial == b"abc"
+        assert ask(hub, "GET", "/alice/model/resolve/main/a.txt", Range="bytes=3-")[:2] == (206, b"def")
+        assert ask(hub, "GET", "/alice/model/resolve/main/a.txt", Range="bytes=6-")[0] == 416
+        assert [status for _, _, status in hub.requests] == [0, 206, 416]
+
+    def test_disk_full_leaves_half_and_shows_nothing(self, hub):
+        before, content = hub.commits("alice/model"), b"weights!"
+        hub.fail("any", "disk_full", times=2)
         assert commit(hub)[0] == 507
+        name = hashlib.sha256(content).hexdigest()
+        assert ask(hub, "PUT", f"/lfs/{name}", content)[0] == 507
+        assert hub.commits("alice/model") == before
+        assert name not in hub.blobs
+        assert hashlib.sha256(content[:4]).hexdigest() in hub.blobs
 
     def test_dark(self, hub):
         hub.go_dark()
-        with pytest.raises((http.client.HTTPException, ConnectionError)):
+        with pytest.raises(ConnectionRefusedError):
             ask(hub, "GET", "/api/whoami-v2")
         hub.come_back()
         assert ask(hub, "GET", "/api/whoami-v2")[0] == 200
