@@ -6,7 +6,6 @@
 `--help` lists all keys; recipes/configs/ holds the paper's settings.
 """
 
-import os
 import pathlib
 import sys
 import tempfile
@@ -93,9 +92,10 @@ def build_trainer(
 
 def check_writable(output_dir: str) -> None:
     """A folder that nothing can be written to is better found now than at the first checkpoint."""
+    path = pathlib.Path(output_dir).absolute()
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
     try:
-        os.makedirs(output_dir, exist_ok=True)
-        tempfile.TemporaryFile(dir=output_dir).close()
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise ValueError(f"output_dir {output_dir} cannot be written to: {error}. Take another one") from error
 
