@@ -4,6 +4,7 @@ import json
 import pathlib
 import runpy
 import shutil
+import subprocess
 import sys
 import types
 
@@ -88,3 +89,15 @@ def test_what_went_wrong_is_one_line(monkeypatch, capsys, error, status):
     assert capsys.readouterr().err.splitlines() == [
         "push_metric.py: no token" if status == 2 else "push_metric.py: not pushed: no network"
     ]
+
+
+def test_pushed_and_loaded_by_evaluate(hub):
+    environment = hub.environment(token="hf_alice_write", xet=False)
+    pushed = [sys.executable, push_metric.__file__, "alice/sts"]
+    subprocess.run(pushed, env=environment, check=True, capture_output=True, timeout=120)
+    use = (
+        "import evaluate; print(evaluate.load('alice/sts').compute(predictions=[0.1, 0.9, 0.5], references=[0, 2, 5]))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", use], env=environment, capture_output=True, text=True, timeout=120)
+    assert loaded.returncode == 0, loaded.stderr[-2000:]
+    assert "'spearman': 50.0" in loaded.stdout
