@@ -20,6 +20,7 @@ from .card_curve import CURVE_NAME, draw_curve
 from .card_recipe import RECIPE_NAME, hub_id, is_private, portable, write_recipe
 from .card_results import EVAL_RESULTS, OBJECTIVES, eval_results
 from .configuration_kdmcse import KDMCSEConfig
+from .evaluation.sts import is_stsb_dev
 from .feature_store import FeatureStore
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def model_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, has_curve
         pooling=config.pooling,
         width=config.encoder.hidden_size,
         scores=scores,
+        dev_name=_dev_name(trainer),
         curve=CURVE_NAME if has_curve else None,
         **_training(trainer),
     )
@@ -115,9 +117,17 @@ def _metadata(trainer: "KDMCSETrainer", scores: dict[str, float], base: str | No
         "datasets": [name for name in sources if name] or None,
         "tags": tags,
     }
-    if scores:
+    if scores and _dev_name(trainer) == "STS-B dev":  # other pairs are no public benchmark
         fields |= {"model_name": _name(trainer.args), "eval_results": eval_results({"tasks": {"STS-B-dev": scores}})}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _dev_name(trainer: "KDMCSETrainer") -> str:
+    """What the checkpoint was chosen by."""
+    pairs = (trainer.eval_dataset or {}).get("stsb")
+    if pairs is None or is_stsb_dev(pairs["score"]):
+        return "STS-B dev"
+    return f"{len(pairs)} pairs of the user's"
 
 
 def _last_scores(trainer: "KDMCSETrainer") -> dict[str, float]:

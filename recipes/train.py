@@ -104,6 +104,11 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
     checkpoint = newest_whole_checkpoint(args.output_dir) if args.auto_resume else args.resume_from_checkpoint
+    if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
+        logger.warning(
+            f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "
+            "output_dir, or --auto_resume true to go on from them"
+        )
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if trainer.interrupted:
         return metrics

@@ -100,8 +100,20 @@ def card_of(*parts, **keys) -> ModelCard:
     return ModelCard.load(pathlib.Path(made.args.output_dir, "README.md"))
 
 
+@pytest.fixture
+def on_stsb_dev(monkeypatch):
+    """The tiny pairs pass for the public set."""
+    monkeypatch.setattr("kdmcse_hf.card.is_stsb_dev", lambda scores: True)
+
+
 class TestMetadata:
-    def test_of_a_run_on_hub_data(self, sources, tmp_path):
+    def test_pairs_of_ones_own_are_no_public_benchmark(self, sources, tmp_path):
+        card = card_of(sources, tmp_path)
+        assert card.data.eval_results is None
+        assert f"| {len(tiny.pairs())} pairs of the user's | value |" in card.text
+        assert "STS-B dev |" not in card.text
+
+    def test_of_a_run_on_hub_data(self, sources, tmp_path, on_stsb_dev):
         recipe = {
             "text_dataset": "hf://datasets/princeton-nlp/datasets-for-simcse/wiki1m_for_simcse.txt",
             "multimodal_dataset": "someone/captions",
@@ -228,7 +240,7 @@ class TestWhatARunLeaves:
 
 
 class TestScores:
-    def test_beside_the_papers_in_table_and_metadata(self, sources, tmp_path):
+    def test_beside_the_papers_in_table_and_metadata(self, on_stsb_dev, sources, tmp_path):
         card_of(sources, tmp_path, base="google-bert/bert-base-uncased")
         add_scores(tmp_path / "out", REPORT)
         first = (tmp_path / "out" / "README.md").read_text()

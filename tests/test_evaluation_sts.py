@@ -9,6 +9,7 @@ import pytest
 import scipy.stats
 
 from kdmcse_hf.evaluation import evaluate_sts_task, hub, load_sts_task, load_stsb, sts_scores
+from kdmcse_hf.evaluation.sts import is_stsb_dev
 
 
 class HashEncoder:
@@ -173,3 +174,11 @@ def test_pairs_and_their_number_are_those_of_senteval(shared):
                 key: value["n"] for key, value in expected["subsets"].items()
             }
     assert hub._digest(load_sts_task("SICK-R", data)["SICK-R"]) == hub.SICK_TEST_SHA256
+
+
+def test_the_public_dev_set_is_known_by_its_scores(shared):
+    scores = load_stsb(str(shared / "data" / "senteval"))["score"]
+    assert is_stsb_dev(scores)
+    assert is_stsb_dev(reversed(list(scores)))
+    assert not is_stsb_dev([*scores[1:], 4.9])
+    assert not is_stsb_dev([])
