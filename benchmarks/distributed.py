@@ -10,6 +10,7 @@ glibc told to give freed tensors back (MALLOC_MMAP_THRESHOLD_): otherwise its ow
 """
 
 import argparse
+import gc
 import os
 import pathlib
 import resource
@@ -63,6 +64,7 @@ def run(rank: int, world: int, options: argparse.Namespace, side: dict, results:
         results[side["name"]] = statistics.median(seconds[1:]), (peak - loaded) / 1024
     if world > 1:
         del model
+        gc.collect()  # a DDP wrapper that outlives its group may hang in it
         dist.destroy_process_group()
 
 

@@ -143,6 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
+        leave(trainer)
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
         score = metrics.get("eval_stsb_spearman")
@@ -172,7 +173,7 @@ def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
 
 
 def leave(trainer: KDMCSETrainer) -> None:
-    """Let go of the DDP wrapper before its process group: gloo aborts at exit now and then otherwise."""
+    """Let go of the DDP wrapper before its process group: gloo hangs or aborts at exit now and then otherwise."""
     trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()
     trainer.accelerator.end_training()

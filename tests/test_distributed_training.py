@@ -1,5 +1,6 @@
 """The whole model under DDP: W processes with B/W rows have the gradients of one process with B rows."""
 
+import gc
 import os
 
 import datasets
@@ -15,26 +16,32 @@ from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.captions import Captions
 
 
+def check(rank: int, world: int, name: str, mini_batch_size: int | None) -> None:
+    rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
+    whole = gradients(model(name).eval(), None)
+    ours = DistributedDataParallel(model(name, gather_across_devices=True).eval(), find_unused_parameters=True)
+    loss = ours(**batch(rows), mini_batch_size=mini_batch_size).loss
+    loss.backward()
+    mean = loss.detach().clone()
+    dist.all_reduce(mean)
+    case = f"{name}, mini_batch_size {mini_batch_size}"
+    torch.testing.assert_close(mean / world, whole["loss"], msg=lambda m: f"{case}: {m}")
+    for part, parameter in ours.module.named_parameters():
+        if part in whole:
+            torch.testing.assert_close(
+                parameter.grad, whole[part], rtol=1e-9, atol=1e-12, msg=lambda m, part=part: f"{case}, {part}: {m}"
+            )
+
+
 def compare(rank: int, world: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     assert dist.get_world_size() == world
     torch.set_num_threads(1)
-    rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     for name in OBJECTIVES:
-        whole = gradients(model(name).eval(), None)
         for mini_batch_size in (None, 1):
-            ours = DistributedDataParallel(model(name, gather_across_devices=True).eval(), find_unused_parameters=True)
-            loss = ours(**batch(rows), mini_batch_size=mini_batch_size).loss
-            loss.backward()
-            mean = loss.detach().clone()
-            dist.all_reduce(mean)
-            case = f"{name}, mini_batch_size {mini_batch_size}"
-            torch.testing.assert_close(mean / world, whole["loss"], msg=lambda m, case=case: f"{case}: {m}")
-            for part, parameter in ours.module.named_parameters():
-                if part in whole:
-                    torch.testing.assert_close(
-                        parameter.grad, whole[part], rtol=1e-9, atol=1e-12, msg=lambda m, case=case: f"{case}: {m}"
-                    )
+            check(rank, world, name, mini_batch_size)
+    # A DDP wrapper that outlives its gloo group ends it with the GIL held, which the group's threads may wait for.
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -9,7 +9,7 @@ def plot_margins(summary: dict, path: pathlib.Path) -> None:
     """Mean and standard deviation over the seeds, a panel a column, a line a group.
 
     Args:
-        summary: of `report.summarise`, whose lines vary `margin`.
+        summary: of `report.summarise`. Lines that do not vary `margin` are drawn across.
         path: PNG file to write.
     """
     try:
@@ -22,11 +22,15 @@ def plot_margins(summary: dict, path: pathlib.Path) -> None:
     figure = Figure(figsize=(5.5 * len(columns), 3.8), layout="constrained")
     for panel, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
         for group in groups:
-            lines = [line for line in summary["lines"] if line["group"] == group and column in line["ours"]]
-            margins = [line["changes"]["margin"] for line in lines]
-            means = [line["ours"][column]["mean"] for line in lines]
-            spreads = [line["ours"][column]["deviation"] or 0 for line in lines]
+            there = [line for line in summary["lines"] if line["group"] == group and column in line["ours"]]
+            varied = [line for line in there if "margin" in line["changes"]]
+            margins = [line["changes"]["margin"] for line in varied]
+            means = [line["ours"][column]["mean"] for line in varied]
+            spreads = [line["ours"][column]["deviation"] or 0 for line in varied]
             panel.errorbar(margins, means, yerr=spreads, marker="o", capsize=3, label=group)
+            for line in there:
+                if line not in varied:
+                    panel.axhline(line["ours"][column]["mean"], linestyle="--", label=line["label"])
         panel.axvline(PAPER_BEST, color="black", linestyle=":", label="the paper's best, 0.125")
         panel.set(xlabel="margin m in radians", ylabel="Spearman x100", title=column)
         panel.legend(fontsize="small", frameon=False)

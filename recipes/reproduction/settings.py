@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from .plan import ENCODERS, METHODS, Plan, Row
+from .plan import BEYOND_THE_PAPER, ENCODERS, METHODS, Plan, Row
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 REPLICA = pathlib.Path(__file__).with_name("replica.yaml")
@@ -59,7 +59,8 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     """The settings of a plan on the small real-data setting.
 
     Args:
-        replica: as replica.yaml. Plans that compare methods compare all of its `methods`.
+        replica: as replica.yaml. Plans that compare methods compare all of its `methods`; those that vary one have
+            the objective beyond the paper beside it.
         folders: `text`, `captions`, `stsb` and `students`, where the replica is.
 
     Raises:
@@ -69,7 +70,9 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     if missing := [part for part in parts if part not in replica]:
         raise ValueError(f"the replica's settings have no {missing}: see {REPLICA}")
     rows = plan.rows
-    if not (plan.draws_models or any(row.changes for row in rows)):
+    if any(row.changes for row in rows):
+        rows += tuple(Row(method) for method in replica["methods"] if method == BEYOND_THE_PAPER)
+    elif not plan.draws_models:
         rows = tuple(Row(method) for method in replica["methods"])
     if missing := [row.method for row in rows if row.method not in replica["methods"]]:
         raise ValueError(f"{plan.title} needs method {missing[0]}, the settings have {', '.join(replica['methods'])}")
