@@ -9,6 +9,7 @@ gets
     students/mean4   the first 4 layers, to be pooled by the mean
     students/cls6    all 6 layers, to be pooled by [CLS]
     captions         one random caption an image, with features of a stand-in teacher
+    captions-centred the same captions, each feature less its mean over all captions
 
 The teacher is a STAND-IN, no vision-language model: `text_embeds` is MiniLM's own mean-pooled embedding of the
 caption, `image_embeds` the normalised mean of the embeddings of the image's *other* four captions. All students come
@@ -77,7 +78,19 @@ def write_captions(encoder_path: str, source: pathlib.Path, output: pathlib.Path
     vector = datasets.List(datasets.Value("float16"), length=WIDTH)
     text = datasets.Value("string")
     features = datasets.Features({"text": text, "image_embeds": vector, "text_embeds": vector, "image_id": text})
-    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(output / "captions"))
+    captions = datasets.Dataset.from_list(rows, features=features)
+    centred(captions).save_to_disk(str(output / "captions-centred"))
+    captions.save_to_disk(str(output / "captions"))  # last: it says that all is there
+
+
+def centred(captions: datasets.Dataset) -> datasets.Dataset:
+    """The captions with features less their mean, normalised: what all captions share says nothing about one."""
+    columns = {}
+    for name in ("image_embeds", "text_embeds"):
+        features = torch.tensor(captions[name][:], dtype=torch.float32)
+        columns[name] = list(torch.nn.functional.normalize(features - features.mean(0), dim=-1).half().numpy())
+    rows = {name: captions[name][:] for name in ("text", "image_id")}
+    return datasets.Dataset.from_dict(rows | columns, features=captions.features)
 
 
 def main() -> None:

@@ -182,12 +182,13 @@ class TestTheReplica:
         from reproduction.report import summarise
         from reproduction.settings import replica_settings
 
-        methods = SETTINGS["methods"] | {"kdmcse_rank": {"objective": "kdmcse_rank"}}
-        folders = dict.fromkeys(("text", "captions", "stsb", "students"), "somewhere")
+        methods = SETTINGS["methods"] | {"kdmcse_rank": {"objective": "kdmcse_rank", "captions": "captions-centred"}}
+        folders = dict.fromkeys(("replica", "text", "stsb"), "somewhere")
         settings = replica_settings(PLANS[name], SETTINGS | {"methods": methods}, folders, {})
         scores = {setting.name: {0: {"STS-B": 70.0}, 1: {"STS-B": 71.0}} for setting in settings}
         summary = summarise(name, settings, scores, [0, 1])
         assert summary["lines"][-1]["label"] == "tiny KDMCSE with ranking"
+        assert settings[-1].flags["multimodal_dataset"] == "somewhere/captions-centred"
         assert summary["tests"][-1]["first"] == "tiny KDMCSE with ranking", "compared with the plan's own reference"
         if name == "figure7":
             plot_margins(summary, tmp_path / "figure7.png")

@@ -56,8 +56,8 @@ def markdown(plan: Plan, summary: dict) -> str:
     )
     if missing := sum(len(line["missing"]) for line in summary["lines"]):
         parts.append(f"**{missing} of {len(summary['lines']) * len(summary['seeds'])} runs are not finished.**")
-    if summary["tests"]:
-        parts += ["## Tests", to_markdown(_test_table(summary["tests"], summary["columns"]))]
+    if tests := [test for test in summary["tests"] if "paper" in test or test["ours"]["p"] is not None]:
+        parts += ["## Tests", to_markdown(_test_table(tests, summary["columns"]))]
         parts.append(
             "Two-sided t-tests of the difference between two lines: `p` independent, as in the paper, `p paired` over "
             "the seeds that both have. `paper's p` is the independent test from the paper's printed means and "

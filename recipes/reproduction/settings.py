@@ -61,7 +61,7 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     Args:
         replica: as replica.yaml. Plans that compare methods compare all of its `methods`; those that vary one have
             the objective beyond the paper beside it.
-        folders: `text`, `captions`, `stsb` and `students`, where the replica is.
+        folders: `replica`, `text` and `stsb`, where they are.
 
     Raises:
         ValueError: the replica's values lack a part, or a method that the plan needs.
@@ -79,14 +79,15 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     settings = []
     for student, own in replica["students"].items():
         for row in rows:
+            method = dict(replica["methods"][row.method])
             flags = {
-                "model_name_or_path": f"{folders['students']}/{student}",
+                "model_name_or_path": f"{folders['replica']}/students/{student}",
                 "text_dataset": folders["text"],
-                "multimodal_dataset": folders["captions"],
+                "multimodal_dataset": f"{folders['replica']}/{method.pop('captions', 'captions')}",
                 "stsb_path": folders["stsb"],
                 **replica["train"],
                 **own,
-                **replica["methods"][row.method],
+                **method,
             }
             label = f"{student} {METHODS.get(row.method, row.method)}"
             settings.append(_setting(f"{student}-{row.method}", label, student, flags | changes, row))

@@ -51,9 +51,9 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     if arguments.name == "table4":
         raise ValueError("table4 has no replica: it is about a second, larger caption set")
     replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
-    folders = {"text": arguments.data / "text" / "wiki1m_head.txt", "captions": arguments.replica / "captions"}
-    folders |= {"stsb": arguments.data / "senteval", "students": arguments.replica / "students"}
-    folders = {name: str(path) for name, path in folders.items()}
+    text, stsb = arguments.data / "text" / "wiki1m_head.txt", arguments.data / "senteval"
+    folders = {"replica": arguments.replica, "text": text, "stsb": stsb}
+    folders = {name: str(path.resolve()) for name, path in folders.items()}
     settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
     tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
     seeds = _seeds(arguments, plan, replica["seeds"])
