@@ -28,6 +28,7 @@ class CaptionSource(Protocol):
 
     image_dim: int | None
     text_dim: int | None
+    num_images: int
 
     def __len__(self) -> int: ...
 
@@ -78,7 +79,9 @@ class Captions:
         widths = _checked_widths(dataset, source)
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
-        self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else None
+        # Without `image_id` each caption is of a picture of its own.
+        self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        self.num_images = len(np.unique(self._image_ids))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     def __len__(self) -> int:
@@ -89,9 +92,7 @@ class Captions:
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
-        if self._image_ids is not None:
-            columns["image_ids"] = self._image_ids[indices]
-        return columns
+        return columns | {"image_ids": self._image_ids[indices]}
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:

@@ -41,6 +41,7 @@ class FeatureStore:
         self.manifest = manifest
         self.image_dim: int = manifest["image_dim"]
         self.text_dim: int = manifest["text_dim"]
+        self.num_images: int = manifest["images"]
         self._ends = np.cumsum([shard["captions"]["rows"] for shard in manifest["shards"]])
         self._shards: list[_Shard | None] = [None] * len(manifest["shards"])
 

@@ -1,9 +1,11 @@
-"""What the teacher says about a feature directory, and what a threshold on its similarities would filter.
+"""What the teacher says about captions with features, and what a threshold on its similarities would filter.
 
     python recipes/inspect_teacher.py DIR
 
-Writes similarities.png (the paper's Figure 6), ranks.png (Figure 5), thresholds.png and inspection.json, and prints
-the recommended thresholds. See docs/teacher.md for how to read them.
+DIR is what recipes/train.py takes as `multimodal_dataset`: a feature directory of recipes/extract_features.py, or a
+dataset directory or file with columns `text`, `image_embeds`, `text_embeds` and optionally `image_id`. Writes
+similarities.png (the paper's Figure 6), ranks.png (Figure 5), thresholds.png and inspection.json, and prints the
+recommended thresholds. See docs/teacher.md for how to read them.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import numpy as np
 from exit_status import run_or_refuse
 
 from kdmcse_hf import teacher_plots, teacher_statistics
+from kdmcse_hf.captions import CaptionSource, load_captions
 from kdmcse_hf.feature_store import FeatureStore
 from kdmcse_hf.teacher_plots import PAPER_THRESHOLD, TITLES
 
@@ -24,8 +27,8 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=pathlib.Path, help="feature directory")
-    parser.add_argument("--output_dir", type=pathlib.Path, help="where to write (DIR/inspection)")
+    parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="captions with features")
+    parser.add_argument("--output_dir", type=pathlib.Path, help="where to write (DIR/inspection, beside a file)")
     parser.add_argument("--batch_size", type=int, default=64, help="training batch that is filtered (%(default)s)")
     parser.add_argument("--num_batches", type=int, default=500, help="random batches to look at (%(default)s)")
     parser.add_argument(
@@ -41,12 +44,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def measure(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
+def measure(source: CaptionSource, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
     """All numbers of the report, the samples of pairs and the ranks."""
     sampling = (arguments.batch_size, arguments.num_batches, arguments.seed)
     thresholds = teacher_statistics.threshold_by_quantile(source, arguments.quantile, *sampling)
     if thresholds["caption_caption"] is None:
-        raise ValueError(f"{source.path} has no caption features, so no similarities: it is for the objective mcse")
+        raise ValueError(f"{arguments.directory} has no caption features, so no similarities: it is for mcse")
     thresholds = {kind: threshold for kind, threshold in thresholds.items() if threshold is not None}
     pairs = teacher_statistics.pair_similarities(source, *sampling)
     grid = sorted({*np.round(np.arange(-0.2, 1.001, 0.01), 2).tolist(), PAPER_THRESHOLD, *thresholds.values()})
@@ -54,10 +57,10 @@ def measure(source: FeatureStore, arguments: argparse.Namespace) -> tuple[dict, 
     if source.image_dim == source.text_dim:
         image_ids, ranks = teacher_statistics.farthest_ranks(source, arguments.max_images, arguments.seed)
     report = {
-        "directory": str(source.path),
-        "teacher": source.manifest["teacher"],
+        "directory": str(arguments.directory),
+        "teacher": source.manifest["teacher"] if isinstance(source, FeatureStore) else None,
         "captions": len(source),
-        "images": source.manifest["images"],
+        "images": source.num_images,
         "batch_size": arguments.batch_size,
         "quantile": arguments.quantile,
         "recommended_thresholds": thresholds,
@@ -115,9 +118,10 @@ def say(report: dict) -> list[str]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Inspect, write the report and the plots, and say what was found."""
-    source = FeatureStore.open(arguments.directory)
+    directory = arguments.directory
+    source = load_captions(str(directory))
     report, pairs, ranks = measure(source, arguments)
-    folder = arguments.output_dir or arguments.directory / "inspection"
+    folder = arguments.output_dir or (directory if directory.is_dir() else directory.parent) / "inspection"
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = report["recommended_thresholds"]
     teacher_plots.plot_similarities(pairs, thresholds, folder / "similarities.png")

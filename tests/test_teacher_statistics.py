@@ -2,6 +2,7 @@
 
 import json
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -185,10 +186,31 @@ def test_the_recipe_draws_and_says_where_the_papers_threshold_is_void(store, cap
     assert report["examples"]["caption_caption"]
 
 
+def test_the_recipe_says_the_same_of_a_dataset_of_the_same_captions(store, tmp_path):
+    """As `save_to_disk` writes it; in a parquet file without `image_id` each caption has its own picture."""
+    pytest.importorskip("matplotlib")
+    source = FeatureStore.open(store)
+    rows = source.rows(range(len(source)))
+    ids = rows.pop("image_ids")
+    dataset = datasets.Dataset.from_dict(rows | {"image_id": ids})
+    dataset.save_to_disk(tmp_path / "saved")
+    (tmp_path / "file").mkdir()
+    dataset.remove_columns("image_id").to_parquet(tmp_path / "file" / "captions.parquet")
+    reports = []
+    for directory in (store, tmp_path / "saved", tmp_path / "file" / "captions.parquet"):
+        folder = tmp_path / f"report{len(reports)}"
+        assert inspect_teacher.main([str(directory), "--num_batches", "5", "--output_dir", str(folder)]) == 0
+        reports.append(json.loads((folder / "inspection.json").read_text()))
+        del reports[-1]["ranks"]["farthest"]  # pictures by number, which a dataset's own ids are not
+    for name in ("similarities", "ranks", "filtered", "recommended_thresholds", "images"):
+        assert reports[1][name] == reports[0][name], name
+    assert reports[2]["images"] == len(ids) > reports[0]["images"]
+
+
 def test_the_recipe_refuses_what_it_cannot_inspect(tmp_path, store, capsys):
     """Status 2 for a directory that is none, and for features of images alone."""
     assert inspect_teacher.main([str(tmp_path / "absent")]) == 2
-    assert "is not a feature directory" in capsys.readouterr().err
+    assert "there is no " in capsys.readouterr().err
     assert inspect_teacher.main([str(store), "--quantile", "2"]) == 2
     assert "is not between 0 and 1" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
