@@ -150,7 +150,10 @@ def run(arguments: argparse.Namespace) -> None:
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """--trials; all other words are for recipes/train.py."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        usage="%(prog)s CONFIG.yaml [--trials N] [--key value ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--trials", type=int, default=20, help="in all, those of earlier starts included (%(default)s)"

@@ -240,6 +240,11 @@ class TestThePaper:
     def test_missing_features_are_named(self, tmp_path, capsys):
         assert reproduce("table3", "--output", tmp_path) == 2
         assert "table3 needs teacher features of flickr: give --flickr" in capsys.readouterr().err
+        assert reproduce("table1", "--output", tmp_path, "--dry-run") == 0
+        assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+            "table1 needs teacher features of flickr",
+            "table1 needs teacher features of coco",
+        ]
 
     def test_an_unknown_key_is_named(self, tmp_path, capsys):
         assert reproduce("table1", "--output", tmp_path, "--dry-run", "--set", "max_stepz=1") == 2

@@ -35,10 +35,10 @@ def paper_job(arguments: argparse.Namespace) -> Job:
     paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
     changes = {"stsb_path": arguments.senteval} if arguments.senteval else {}
     settings = paper_settings(plan, arguments.preset, paths, changes | changed_keys(arguments.set))
-    if not (arguments.dry_run or arguments.table):
-        for setting in settings:
-            if setting.captions and setting.captions not in paths:
-                refuse_missing(arguments.name, setting.captions, setting.flags["multimodal_dataset"])
+    wanted = {setting.captions: setting.flags["multimodal_dataset"] for setting in settings if setting.captions}
+    for captions, default in wanted.items():
+        if captions not in paths and not arguments.table:
+            refuse_missing(arguments.name, captions, default, arguments.dry_run)
     if arguments.name == "transfer" and not arguments.senteval:
         raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
     seeds = _seeds(arguments, plan, [0, 1, 2, 3, 4])
@@ -81,11 +81,15 @@ def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> lis
     return seeds[:1] if plan.draws_models else seeds
 
 
-def refuse_missing(name: str, captions: str, default: str) -> None:
+def refuse_missing(name: str, captions: str, default: str, dry_run: bool = False) -> None:
     """Features that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
     argument = captions.partition("-")[0]
-    if argument == "cc12m" or not pathlib.Path(default).exists():
-        raise ValueError(
-            f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py "
-            "wrote (docs/teacher.md)"
-        )
+    if argument != "cc12m" and pathlib.Path(default).exists():
+        return
+    message = (
+        f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py wrote "
+        "(docs/teacher.md)"
+    )
+    if not dry_run:
+        raise ValueError(message)
+    print(message, file=sys.stderr)
