@@ -139,7 +139,14 @@ def _test_table(tests: list[dict], columns: list[str]) -> Table:
         for name, where, key, form in TEST_ROWS:
             values = [(by_column.get(column, {}).get(where) or {}).get(key) for column in columns]
             if any(value is not None for value in values):
-                cells = ["-" if value is None else format(value, form) for value in values]
+                cells = [_figure(*pair_of, form) for pair_of in zip(columns, values, strict=True)]
                 table.append([pair, name, *cells])
                 pair = ""  # named once
     return table
+
+
+def _figure(column: str, value: float | None, form: str) -> str:
+    """Differences of alignment and uniformity are of another size."""
+    if value is None:
+        return "-"
+    return format(value, "+.3f" if form == "+.2f" and column in ALIGNMENT else form)
