@@ -43,7 +43,8 @@ class StopOnSigterm(TrainerCallback):
             self.received = True
             control.should_save = control.should_training_stop = True
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def let_go(self) -> None:
+        """Give SIGTERM back to whoever had it, however training ended."""
         if self._former is not None:
             signal.signal(signal.SIGTERM, self._former)
             self._former = None

@@ -103,7 +103,9 @@ def check_writable(output_dir: str) -> None:
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
-    checkpoint = newest_whole_checkpoint(args.output_dir) if args.auto_resume else args.resume_from_checkpoint
+    checkpoint = args.auto_resume and newest_whole_checkpoint(args.output_dir) or args.resume_from_checkpoint
+    if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
+        checkpoint = True
     if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
         logger.warning(
             f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "
