@@ -2,6 +2,7 @@
 
 import os
 
+from accelerate.utils import gather_object
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, set_seed
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, TrainOutput
@@ -50,6 +51,7 @@ class ResumableTrainer(Trainer):
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
                 raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
+        self._check_agreement(resume_from_checkpoint)
         if resume_from_checkpoint:
             self._check_checkpoint(resume_from_checkpoint, facts)
             if self._has_ended(state := _state(resume_from_checkpoint)):
@@ -61,6 +63,14 @@ class ResumableTrainer(Trainer):
             return super().train(resume_from_checkpoint, **kwargs)
         finally:
             self._stop.let_go()
+
+    def _check_agreement(self, checkpoint: str | None) -> None:
+        found = gather_object([checkpoint and os.path.basename(os.path.normpath(checkpoint))])
+        if len(set(found)) > 1:
+            raise ResumeError(
+                f"the processes would go on from different checkpoints ({', '.join(map(str, found))}): "
+                f"{self.args.output_dir} must be one folder that all machines see"
+            )
 
     def _check_checkpoint(self, checkpoint: str, facts: dict) -> None:
         if fault := checkpoint_fault(checkpoint):

@@ -38,6 +38,10 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
             values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
     if hasattr(config, "kdmcse"):
+        if (own := config.kdmcse["pooling"]) != arguments.pooling:
+            logger.warning(
+                f"{arguments.model_name_or_path} was trained with pooling {own}, now it is {arguments.pooling}"
+            )
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )

@@ -214,10 +214,11 @@ def test_null_in_a_yaml_file_is_no_silent_default(tmp_path):
 
 
 def test_resume_from_checkpoint_true_takes_the_newest(sources, tmp_path):
-    values = {**sources, **QUICK, "output_dir": str(tmp_path / "out"), "resume_from_checkpoint": "true"}
-    assert "holds no whole checkpoint" in start(*flags(values)).stderr
-    assert start(*flags({**values, "max_steps": 3, "resume_from_checkpoint": ""})).returncode == 0
-    assert start(*flags(values)).returncode == 0
+    values = {**sources, **QUICK, "output_dir": str(tmp_path / "out")}
+    resumed = flags({**values, "resume_from_checkpoint": "true"})
+    assert "holds no whole checkpoint" in start(*resumed).stderr
+    assert start(*flags({**values, "max_steps": 3})).returncode == 0
+    assert start(*resumed).returncode == 0
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:2] == [3, 6]
 

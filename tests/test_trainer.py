@@ -285,6 +285,12 @@ def test_evaluation_on_start_is_not_repeated_on_resuming(tmp_path):
     assert [entry["step"] for entry in ours.state.log_history if "eval_stsb_spearman" in entry] == [0, 4, 8]
 
 
+def test_processes_that_would_resume_from_different_checkpoints_do_not_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdmcse_hf.resume.gather_object", lambda found: [*found, "checkpoint-4"])
+    with pytest.raises(ResumeError, match=r"different checkpoints \(None, checkpoint-4\): .* that all machines see"):
+        trainer(tmp_path).train()
+
+
 def test_resuming_with_another_objective_says_so(tmp_path):
     trainer(tmp_path, max_steps=4).train()
     other = trainer(tmp_path, objective="simcse")
