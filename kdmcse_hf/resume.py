@@ -14,7 +14,6 @@ from .run_facts import RunFacts, differences, run_facts
 
 logger = logging.get_logger(__name__)
 
-
 _OWN = (EarlyStoppingCallback, RunFacts)
 
 

@@ -270,6 +270,14 @@ def test_sigterm_leaves_a_checkpoint_though_only_bests_are_saved(tmp_path):
     assert newest_whole_checkpoint(ours.args.output_dir).endswith("checkpoint-8")
 
 
+def test_sigterm_ends_no_epoch(tmp_path):
+    epochs = {"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 1}
+    ours = trainer(tmp_path, callbacks=[Terminate(3)], per_device_train_batch_size=8, **epochs)
+    ours.train()
+    assert newest_whole_checkpoint(ours.args.output_dir).endswith("checkpoint-3")
+    assert not [entry for entry in ours.state.log_history if "eval_stsb_spearman" in entry]
+
+
 def test_sigterm_is_given_back_when_training_fails(tmp_path):
     ours, former = trainer(tmp_path), signal.getsignal(signal.SIGTERM)
     ours.compute_loss = None
