@@ -43,7 +43,7 @@ class KDMCSETrainer(ResumableTrainer):
 
     Raises:
         ValueError: sets without rows or smaller than a batch, a grounded objective without captions, several GPUs in
-            one process, no tokenizer, a length that the encoder does not take, a metric that is not scored.
+            one process, no tokenizer, a batch of one row, a metric that is not scored.
     """
 
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
@@ -64,13 +64,13 @@ class KDMCSETrainer(ResumableTrainer):
         optimizers: tuple = (None, None),
     ):
         _check_devices(args)
-        _check_encoding(model.config, processing_class, max_length)
+        max_length = _checked_length(model.config, processing_class, max_length)
         _check_batch(model.config, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
         _check_sources(rows, model.config.objective, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
-        _check_metric(args, eval_dataset)
+            _check_metric(args)
         self.best_pusher: BestPusher | None = None
         self.pushed: Pushed | None = None
         own = [PushBest(self)]
@@ -215,12 +215,15 @@ def _check_devices(args: KDMCSETrainingArguments) -> None:
         )
 
 
-def _check_encoding(config: KDMCSEConfig, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> None:
+def _checked_length(config: KDMCSEConfig, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> int:
     if tokenizer is None:
         raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
-    longest = getattr(config.encoder, "max_position_embeddings", None) or max_length
-    if max_length > longest:
-        raise ValueError(f"max_length is {max_length}: this encoder takes {longest} tokens at most")
+    positions = getattr(config.encoder, "max_position_embeddings", None) or max_length
+    if max_length <= positions:
+        return max_length
+    longest = min(positions, tokenizer.model_max_length)
+    logger.warning(f"max_length is {max_length}: sentences are cut at {longest} tokens, what the encoder takes")
+    return longest
 
 
 def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
@@ -228,8 +231,7 @@ def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
         raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
 
 
-def _check_metric(args: KDMCSETrainingArguments, eval_dataset: dict | None) -> None:
-    metric = args.metric_for_best_model
-    scored = [f"eval_{name}_{score}" for name in eval_dataset or {} for score in _SCORES]
-    if scored and metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
+def _check_metric(args: KDMCSETrainingArguments) -> None:
+    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in _SCORES]
+    if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
         raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

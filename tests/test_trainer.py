@@ -445,12 +445,20 @@ def test_a_change_is_spoken_of_once(tmp_path, monkeypatch):
         ({"remove_unused_columns": True}, "remove_unused_columns is True"),
         ({"bf16_full_eval": True}, "bf16_full_eval is True: it rounds the weights themselves"),
         ({"max_length": 2}, "max_length is 2: beside 2 special tokens a word is needed"),
-        ({"max_length": 41}, "max_length is 41: this encoder takes 40 tokens at most"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         trainer(tmp_path, **arguments)
+
+
+def test_sentences_are_cut_at_what_the_encoder_takes(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
+    assert trainer(tmp_path, max_length=40).data_collator.max_length == 40
+    assert not warnings
+    assert trainer(tmp_path, max_length=41).data_collator.max_length == 32, "the tokenizer's limit"
+    assert "sentences are cut at 32 tokens" in warnings[0]
 
 
 def test_a_text_set_no_larger_than_the_captions_says_that_it_is_never_read(tmp_path, monkeypatch):
