@@ -74,6 +74,9 @@ class SentenceCollator:
         tokenizer: of the text encoder; pads on the right.
         max_length: tokens of a training sentence, the rest is cut. Sentences to be scored keep what the encoder takes.
 
+    Raises:
+        ValueError: a tokenizer without padding token, or a `max_length` that leaves no room for words.
+
     >>> SentenceCollator(tokenizer, max_length=8)([{"text": "a dog"}, {"text": "a dog runs"}])["input_ids"].shape
     torch.Size([2, 2, 5])
     """
@@ -87,6 +90,8 @@ class SentenceCollator:
                 f"the tokenizer {self.tokenizer.name_or_path} has no padding token, which batches need: set "
                 "tokenizer.pad_token"
             )
+        if self.max_length <= (special := self.tokenizer.num_special_tokens_to_add()):
+            raise ValueError(f"max_length is {self.max_length}: beside {special} special tokens a word is needed")
         self.tokenizer.padding_side = "right"
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:

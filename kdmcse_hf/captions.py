@@ -142,7 +142,8 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _image_numbers(dataset: datasets.Dataset) -> np.ndarray:
-    """`image_id` of any type -> int64, equal where the ids are equal."""
+    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of a picture each."""
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
-    encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode(null_encoding="encode")
-    return encoded.indices.to_numpy().astype(np.int64)
+    encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
+    alone = -1 - np.arange(len(encoded))
+    return np.where(encoded.is_valid(), encoded.indices.fill_null(0), alone)

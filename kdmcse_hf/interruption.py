@@ -43,7 +43,12 @@ class StopOnSigterm(TrainerCallback):
             self.received = True
             control.should_save = control.should_training_stop = True
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_epoch_end(self, args, state, control, **kwargs):
+        if self.received and state.epoch % 1:  # Trainer takes the break for the end of the epoch
+            control.should_evaluate = control.should_save = False
+
+    def let_go(self) -> None:
+        """Give SIGTERM back to whoever had it, however training ended."""
         if self._former is not None:
             signal.signal(signal.SIGTERM, self._former)
             self._former = None

@@ -13,7 +13,7 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from .configuration_kdmcse import KDMCSEConfig
-from .losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
+from .objectives import grounded_loss, rank_loss, simcse_loss
 from .repository import load_heads, save_heads, write_sentence_transformers_files
 from .slices import CPU_SLICES, encode_in_slices
 
@@ -77,9 +77,9 @@ class KDMCSEModel(PreTrainedModel):
             self.image_head = ProjectionHead(config.image_dim, config.projection_dim)
         if config.text_dim:
             self.text_head = ProjectionHead(config.text_dim, config.projection_dim)
-        self.simcse_loss = _simcse_loss(config)
-        self.grounded_loss = _grounded_loss(config)
-        self.rank_loss = _rank_loss(config)
+        self.simcse_loss = simcse_loss(config)
+        self.grounded_loss = grounded_loss(config)
+        self.rank_loss = rank_loss(config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -268,42 +268,6 @@ def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor
     prefix = "encoder."
     encoder = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     return encoder, {name: value for name, value in state.items() if not name.startswith(prefix)}
-
-
-def _simcse_loss(config: KDMCSEConfig) -> SimCSELoss | ArcCSELoss:
-    gather = config.gather_across_devices
-    if config.objective == "arccse":
-        return ArcCSELoss(config.simcse_temperature, config.margin, gather)
-    return SimCSELoss(config.simcse_temperature, config.simcse_margin, gather)
-
-
-def _grounded_loss(config: KDMCSEConfig) -> MCSELoss | KDMCSELoss | None:
-    both = ["image_dim", "text_dim"]
-    needed = {"mcse": ["image_dim"], "kdmcse": both, "kdmcse_rank": both}.get(config.objective, [])
-    if missing := [name for name in needed if not getattr(config, name)]:
-        raise ValueError(
-            f"objective {config.objective!r} needs {' and '.join(missing)}: the width of the teacher's features in "
-            "the caption dataset; objective='simcse' needs none"
-        )
-    gather = config.gather_across_devices
-    if config.objective == "mcse":
-        return MCSELoss(config.grounding_temperature, gather)
-    if config.objective in ("kdmcse", "kdmcse_rank"):
-        if config.image_dim != config.text_dim and (config.preset == "paper" or config.threshold is not None):
-            raise ValueError(
-                f"image_dim is {config.image_dim} and text_dim {config.text_dim}: the paper's reading compares "
-                "captions with pictures, in one space of one width. Take features of one CLIP-like teacher, "
-                "objective='mcse' (pictures only), or preset='released' with threshold=None (each with its own kind)"
-            )
-        reading = KDMCSELoss.paper if config.preset == "paper" else KDMCSELoss.released
-        return reading(config.grounding_temperature, config.margin, config.threshold, gather)
-    return None
-
-
-def _rank_loss(config: KDMCSEConfig) -> ListNetLoss | None:
-    if config.objective != "kdmcse_rank":
-        return None
-    return ListNetLoss(config.rank_temperature, config.rank_teacher_temperature, config.gather_across_devices)
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

@@ -1,41 +1,31 @@
 """`KDMCSETrainer`: mixed training with STS-B dev as the judge, on the documented hooks of `transformers.Trainer`."""
 
-import os
 from collections import defaultdict
 
 import datasets
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    EvalPrediction,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-    TrainerState,
-    set_seed,
-)
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, TrainOutput
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
 from .batches import MixedRows, SentenceCollator, StsSentences
 from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import write_card
-from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
+from .configuration_kdmcse import KDMCSEConfig
 from .evaluation.sts import sts_scores
 from .hub import BestPusher, PushBest, Pushed, push_final, start_pushing
-from .interruption import StopOnSigterm
 from .modeling_kdmcse import KDMCSEModel
-from .run_facts import RunFacts, differences, run_facts
+from .resume import ResumableTrainer
 from .sampler import MixedBatchSampler
 from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
 
+_SCORES = ("spearman", "pearson", "alignment", "uniformity")
 
-class KDMCSETrainer(Trainer):
+
+class KDMCSETrainer(ResumableTrainer):
     """Train a `KDMCSEModel` on text batches mixed with caption batches (Algorithm 1).
 
     Args:
@@ -53,7 +43,7 @@ class KDMCSETrainer(Trainer):
 
     Raises:
         ValueError: sets without rows or smaller than a batch, a grounded objective without captions, several GPUs in
-            one process.
+            one process, no tokenizer, a batch of one row, a metric that is not scored.
     """
 
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
@@ -74,14 +64,16 @@ class KDMCSETrainer(Trainer):
         optimizers: tuple = (None, None),
     ):
         _check_devices(args)
+        max_length = _checked_length(model.config, processing_class, max_length)
+        _check_batch(model.config, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
         _check_sources(rows, model.config.objective, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
+            _check_metric(args)
         self.best_pusher: BestPusher | None = None
         self.pushed: Pushed | None = None
-        self._stop = StopOnSigterm(self)
-        own = [_RunCallback(), self._stop, PushBest(self)]
+        own = [PushBest(self)]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
@@ -99,73 +91,6 @@ class KDMCSETrainer(Trainer):
         self._part_sums: dict[str, torch.Tensor] = {}
         self._part_counts: dict[str, int] = defaultdict(int)
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the last call of `train` ended early, on SIGTERM; a checkpoint was saved then."""
-        return self._stop.received
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:
-        """Train, or go on exactly where a checkpoint was written.
-
-        Args:
-            resume_from_checkpoint: its directory; True for the newest whole one in `output_dir`.
-            kwargs: as for `Trainer.train`.
-
-        Raises:
-            ResumeError: a checkpoint that is not whole, or one of another objective or width.
-            CheckpointError: a checkpoint could not be written; those before it are whole.
-        """
-        facts = run_facts(self) if self.model else {}  # a search makes the model of each trial later
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
-            if resume_from_checkpoint is None:
-                raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
-        if resume_from_checkpoint:
-            self._check_checkpoint(resume_from_checkpoint, facts)
-            if self._has_ended(state := _state(resume_from_checkpoint)):
-                return self._end_again(resume_from_checkpoint, state)
-        self.remove_callback(RunFacts)
-        self.add_callback(RunFacts(facts))
-        return super().train(resume_from_checkpoint, **kwargs)
-
-    def _check_checkpoint(self, checkpoint: str, facts: dict) -> None:
-        if fault := checkpoint_fault(checkpoint):
-            raise ResumeError(
-                f"{checkpoint} cannot be resumed from: {fault}. Take an earlier checkpoint (auto_resume: true finds "
-                "the newest whole one), or start anew from its weights by model_name_or_path"
-            )
-        if changed := differences(checkpoint, facts):
-            logger.warning(
-                f"{checkpoint} was written by a run with other values:\n  "
-                + "\n  ".join(changed)
-                + "\nTraining goes on, but what comes out is not what either run alone would give"
-            )
-
-    def _has_ended(self, state: TrainerState) -> bool:
-        """Whether all steps were done, or early stopping had come, when a checkpoint was written."""
-        *_, max_steps = self.set_initial_training_values(self.args, self.get_train_dataloader())
-        early = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
-        patience = self.args.early_stopping_patience
-        return state.global_step >= max_steps or (
-            patience is not None and early.get("early_stopping_patience_counter", 0) >= patience
-        )
-
-    def _end_again(self, checkpoint: str, state: TrainerState) -> TrainOutput:
-        """What follows the last step: Trainer itself would take one more step first."""
-        logger.warning(f"all steps were done when {checkpoint} was written: nothing is left to train")
-        self.state = state
-        state.is_local_process_zero, state.is_world_process_zero = (
-            self.is_local_process_zero(),
-            self.is_world_process_zero(),
-        )
-        self._load_repository(checkpoint)
-        metrics = {"total_flos": state.total_flos, "train_loss": self._mean_loss()}
-        self.log(metrics)
-        if self.args.load_best_model_at_end and (best := _best_checkpoint(self.args.output_dir, state)):
-            state.best_model_checkpoint = best
-            self._load_best_model()
-        return TrainOutput(state.global_step, metrics["train_loss"], metrics)
 
     def train_sampler(self) -> MixedBatchSampler:
         """The schedule of this process."""
@@ -206,27 +131,20 @@ class KDMCSETrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each part of the loss to the training log: its mean over the batches that had it, on all processes."""
-        if "train_loss" in logs and any("loss" in entry for entry in self.state.log_history):
-            logs["train_loss"] = self._mean_loss()  # Trainer's own leaves out the steps before a resume
         if "loss" in logs:
             for name, count in self._part_counts.items():
                 logs[name] = self.accelerator.reduce(self._part_sums[name], "mean").item() / count
+        if logs.keys() & {"loss", "train_loss"}:
             self._part_sums.clear()
             self._part_counts.clear()
         super().log(logs, start_time)
-
-    def _mean_loss(self) -> float:
-        """Of all steps that were logged."""
-        total, last = 0.0, 0
-        for entry in self.state.log_history:
-            if "loss" in entry:
-                total, last = total + entry["loss"] * (entry["step"] - last), entry["step"]
-        return total / max(last, 1)
 
     def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | None = None) -> DataLoader:
         """Distinct sentences of STS pairs, sharded over the processes."""
         pairs = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
         self._sts = StsSentences(pairs)
+        # Persistent workers are kept with their sentences, under one name whatever the pairs are.
+        getattr(self, "_eval_dataloaders", {}).clear()
         return super().get_eval_dataloader(self._sts)
 
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
@@ -277,83 +195,6 @@ class KDMCSETrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
-        """Trainer would look for encoder and heads in one file, find neither, and say nothing."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            self._load_repository(resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        else:
-            logger.info(f"restoring {self.state.best_model_checkpoint} (score {self.state.best_metric})")
-            self._load_repository(self.state.best_model_checkpoint)
-
-    def _load_repository(self, directory: str) -> None:
-        stored, own = type(self.model).from_pretrained(directory, dtype=self.model.dtype), self.model.config
-        for name in ("objective", "pooling", "projection_dim", "image_dim", "text_dim"):
-            if getattr(stored.config, name) != getattr(own, name):
-                raise ResumeError(
-                    f"{directory} was trained with {name}={getattr(stored.config, name)!r}, this run has "
-                    f"{getattr(own, name)!r}: take the same value, another output_dir, or start from the checkpoint "
-                    "by model_name_or_path"
-                )
-        self.model.load_state_dict(stored.state_dict())
-
-    def _save_checkpoint(self, model, trial) -> None:
-        directory = os.path.join(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        with written_whole(directory, self.args.should_save):
-            super()._save_checkpoint(model, trial)
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        """The last file of each process; `trainer_state.json`, which tells a whole checkpoint, comes after all."""
-        super()._save_rng_state(output_dir)
-        self.accelerator.wait_for_everyone()
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A repository holds safetensors only: the pickled arguments that Trainer leaves are taken out."""
-        super()._save(output_dir, state_dict)
-        pickled = os.path.join(output_dir or self.args.output_dir, TRAINING_ARGS_NAME)
-        if self.args.should_save and os.path.exists(pickled):
-            os.remove(pickled)
-
-
-class _RunCallback(TrainerCallback):
-    """What a run needs at its ends."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        # Trainer seeds all processes alike, which gives all ranks the same dropout masks.
-        set_seed(args.seed + args.process_index)
-        if state.best_model_checkpoint is None:  # Trainer forgets it where output_dir was moved
-            state.best_model_checkpoint = _best_checkpoint(args.output_dir, state)
-
-    def on_step_end(self, args, state, control, **kwargs):
-        # The last steps count too, and a run shorter than eval_steps has a best checkpoint.
-        if state.global_step >= state.max_steps and args.eval_strategy == IntervalStrategy.STEPS:
-            control.should_evaluate = True
-        self._close_log(args, control)
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        self._close_log(args, control)
-
-    def _close_log(self, args, control):
-        # The losses since the last log are in no checkpoint: with a log before each, none are lost on resuming.
-        if (control.should_save or control.should_evaluate) and args.logging_strategy != IntervalStrategy.NO:
-            control.should_log = True
-
-
-def _state(checkpoint: str) -> TrainerState:
-    return TrainerState.load_from_json(os.path.join(checkpoint, TRAINER_STATE_NAME))
-
-
-def _best_checkpoint(output_dir: str, state: TrainerState) -> str | None:
-    if not state.best_global_step:
-        return None
-    path = os.path.join(output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}")
-    return path if os.path.isdir(path) else None
-
 
 def _check_sources(rows: MixedRows, objective: str, period: int | None) -> None:
     if "image_embeds" in CAPTION_COLUMNS[objective] and not rows.caption_rows:
@@ -372,3 +213,25 @@ def _check_devices(args: KDMCSETrainingArguments) -> None:
             f"{args.n_gpu} GPUs are visible to one process, whose batches would be torn apart: start by `accelerate "
             "launch --multi_gpu --num_processes N`, or set CUDA_VISIBLE_DEVICES=0"
         )
+
+
+def _checked_length(config: KDMCSEConfig, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> int:
+    if tokenizer is None:
+        raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+    positions = getattr(config.encoder, "max_position_embeddings", None) or max_length
+    if max_length <= positions:
+        return max_length
+    longest = min(positions, tokenizer.model_max_length)
+    logger.warning(f"max_length is {max_length}: sentences are cut at {longest} tokens, what the encoder takes")
+    return longest
+
+
+def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
+    if args.per_device_train_batch_size * (args.world_size if config.gather_across_devices else 1) < 2:
+        raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
+
+
+def _check_metric(args: KDMCSETrainingArguments) -> None:
+    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in _SCORES]
+    if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
+        raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

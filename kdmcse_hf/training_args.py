@@ -1,11 +1,22 @@
 """`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
+
+# Arguments of transformers that do nothing here, or harm: only their defaults are taken.
+_LEFT_ALONE = {
+    "label_smoothing_factor": "there are no labels to smooth",
+    "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
+    "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
+    "eval_do_concat_batches": "a score needs the embeddings of all sentences together",
+    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards; bf16 evaluates in bf16 too",
+    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards; fp16 evaluates in fp16 too",
+    "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
+}
 
 
 @dataclass
@@ -45,10 +56,13 @@ class KDMCSETrainingArguments(TrainingArguments):
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
     save_steps: float | None = field(
-        default=None, metadata={"help": "Optimizer steps between checkpoints; as eval_steps if not given."}
+        default=None,
+        metadata={
+            "help": "Optimizer steps between checkpoints; as eval_steps if not given. New bests are saved anyway."
+        },
     )
     save_total_limit: int | None = field(
-        default=2, metadata={"help": "Checkpoints that stay: the best and the last ones."}
+        default=2, metadata={"help": "Checkpoints that stay: the best and the last ones; 0 = all."}
     )
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Restore the best checkpoint at the end."})
     metric_for_best_model: str | None = field(
@@ -75,14 +89,27 @@ class KDMCSETrainingArguments(TrainingArguments):
             self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
         if self.eval_strategy == "no":
             self.load_best_model_at_end = False  # without scores there is no best
+        if self.ddp_find_unused_parameters is None:
+            # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
+            self.ddp_find_unused_parameters = True
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True  # else each process would take itself for the only one
         super().__post_init__()
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it
+        self.dataloader_drop_last = False  # only whole batches are trained on anyway, and every STS sentence is scored
+        self._check()
+
+    def _check(self) -> None:
         self.period  # noqa: B018 - raises where it is no period
-        if self.mini_batch_size is not None and self.mini_batch_size < 1:
-            raise ValueError(f"mini_batch_size is {self.mini_batch_size}: at least 1 row, or null (off)")
+        for each in fields(self):
+            if each.name in _LEFT_ALONE and (value := getattr(self, each.name)) != each.default:
+                raise ValueError(f"{each.name} is {value!r}: {_LEFT_ALONE[each.name]}. Leave it at {each.default!r}")
+        for name in ("per_device_train_batch_size", "mini_batch_size", "early_stopping_patience"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
         if self.auto_resume and self.save_only_model:
             raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):

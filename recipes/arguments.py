@@ -135,7 +135,7 @@ def _flags(argv: list[str], parser: HfArgumentParser) -> list[str]:
 
 
 def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:
-    """The file's keys as flags, so that types and choices are checked the same way. null means the default."""
+    """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
     with open(path, encoding="utf-8") as file:
         try:
             values = yaml.safe_load(file) or {}
@@ -147,7 +147,10 @@ def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:
     for key, value in values.items():
         if key not in _keys(parser):
             raise ValueError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
-        if value is not None or key == "threshold":
+        if value is None and key != "threshold":
+            if (default := parser.get_default(key)) is not None:
+                raise ValueError(f"{path}: {key} cannot be null; without that line it is {default!r}")
+        else:
             flags += [f"--{key}", *_words(value)]
     return flags
 

@@ -38,6 +38,10 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
             values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
     if hasattr(config, "kdmcse"):
+        if (own := config.kdmcse["pooling"]) != arguments.pooling:
+            logger.warning(
+                f"{arguments.model_name_or_path} was trained with pooling {own}, now it is {arguments.pooling}"
+            )
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
@@ -103,7 +107,9 @@ def check_writable(output_dir: str) -> None:
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
-    checkpoint = newest_whole_checkpoint(args.output_dir) if args.auto_resume else args.resume_from_checkpoint
+    checkpoint = args.auto_resume and newest_whole_checkpoint(args.output_dir) or args.resume_from_checkpoint
+    if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
+        checkpoint = True
     if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
         logger.warning(
             f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "

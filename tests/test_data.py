@@ -202,3 +202,11 @@ class TestCollator:
         tokenizer.pad_token = None
         with pytest.raises(ValueError, match="no padding token"):
             SentenceCollator(tokenizer)
+
+
+def test_captions_without_an_image_id_are_of_a_picture_each():
+    captions = tiny.captions(4).remove_columns("image_id").add_column("image_id", [None, "a", None, "a"])
+    ids = Captions(captions, "captions").rows(range(4))["image_ids"]
+    assert ids.dtype == np.int64
+    assert ids[1] == ids[3]
+    assert len(set(ids.tolist())) == 3

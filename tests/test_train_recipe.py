@@ -154,7 +154,7 @@ def test_a_threshold_by_quantile_filters_that_share_of_random_pairs(sources, tmp
 def test_two_processes_launched_by_accelerate(sources, tmp_path):
     launcher = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
     values = {**sources, **QUICK, "gather_across_devices": True, "output_dir": str(tmp_path / "out")}
-    values["per_device_train_batch_size"] = 4
+    values |= {"per_device_train_batch_size": 4, "gradient_checkpointing": True}
     del values["use_cpu"]  # gloo is found without being asked for
     result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
     assert result.returncode == 0, result.stderr[-3000:]
@@ -204,6 +204,23 @@ def test_an_unknown_key_of_a_yaml_file_suggests_the_nearest(tmp_path):
     result = start(str(tmp_path / "config.yaml"))
     assert result.returncode == 2
     assert "config.yaml: unknown key 'grounding_wieght'; did you mean grounding_weight?" in result.stderr
+
+
+def test_null_in_a_yaml_file_is_no_silent_default(tmp_path):
+    (tmp_path / "config.yaml").write_text("mini_batch_size: null\nsave_total_limit: null\n")
+    result = start(str(tmp_path / "config.yaml"))
+    assert result.returncode == 2
+    assert "config.yaml: save_total_limit cannot be null; without that line it is 2" in result.stderr
+
+
+def test_resume_from_checkpoint_true_takes_the_newest(sources, tmp_path):
+    values = {**sources, **QUICK, "output_dir": str(tmp_path / "out")}
+    resumed = flags({**values, "resume_from_checkpoint": "true"})
+    assert "holds no whole checkpoint" in start(*resumed).stderr
+    assert start(*flags({**values, "max_steps": 3})).returncode == 0
+    assert start(*resumed).returncode == 0
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:2] == [3, 6]
 
 
 def test_an_output_dir_that_cannot_be_written_to_is_refused_at_the_start(sources, tmp_path):

@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import re
 import shutil
+import signal
 
 import pytest
 import tiny
@@ -18,7 +20,15 @@ from kdmcse_hf.data import load_text
 
 
 def trainer(
-    tmp_path, text_rows=40, caption_rows=24, objective="kdmcse", model=None, callbacks=None, margin=None, **arguments
+    tmp_path,
+    text_rows=40,
+    caption_rows=24,
+    objective="kdmcse",
+    model=None,
+    callbacks=None,
+    margin=None,
+    max_length=32,
+    **arguments,
 ):
     folder = tmp_path / "sources"
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +53,7 @@ def trainer(
         multimodal_dataset=captions,
         eval_dataset=tiny.pairs(),
         processing_class=tiny.tokenizer(),
+        max_length=max_length,
         callbacks=callbacks,
     )
 
@@ -128,6 +139,27 @@ def test_a_run_shorter_than_eval_steps_is_evaluated_at_its_end(tmp_path):
     assert ours.state.best_model_checkpoint.endswith("checkpoint-3")
 
 
+def test_the_best_is_kept_where_it_falls_between_checkpoints(tmp_path):
+    ours = trainer(tmp_path, eval_steps=2, save_steps=8, max_steps=12, callbacks=[Worse()])
+    ours.train()
+    assert ours.state.best_global_step == 2
+    assert ours.state.best_model_checkpoint.endswith("checkpoint-2")
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["checkpoint-12", "checkpoint-2"]
+
+
+def test_every_sentence_is_scored_whatever_is_dropped_in_training(tmp_path):
+    expected = trainer(tmp_path).evaluate()["eval_stsb_spearman"]
+    ours = trainer(tmp_path, dataloader_drop_last=True, per_device_eval_batch_size=5)
+    assert ours.evaluate()["eval_stsb_spearman"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_persistent_workers_do_not_mix_up_sets_of_pairs(tmp_path):
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    ours, plain = trainer(tmp_path, **workers), trainer(tmp_path)
+    for pairs in (tiny.pairs(), tiny.pairs(10, seed=5)):
+        assert ours.evaluate(pairs)["eval_spearman"] == pytest.approx(plain.evaluate(pairs)["eval_spearman"], abs=1e-6)
+
+
 def test_evaluation_by_epochs_is_once_an_epoch(tmp_path):
     epochs = {"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 2}
     ours = trainer(tmp_path, **epochs)
@@ -200,6 +232,71 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, stop):
     last = [KDMCSEModel.from_pretrained(f"{run.args.output_dir}/checkpoint-24") for run in (whole, resumed)]
     for name, value in last[0].state_dict().items():
         assert torch.equal(value, last[1].state_dict()[name]), name
+
+
+class Terminate(Stop):
+    """SIGTERM, as a scheduler sends it."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        pass
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_no_loss_is_missing_from_the_log_after_sigterm(tmp_path):
+    arguments = {"max_steps": 8, "eval_steps": 8, "logging_steps": 8}
+    whole = trainer(tmp_path / "whole", **arguments)
+    whole.train()
+    cut = trainer(tmp_path / "cut", callbacks=[Terminate(6)], **arguments)
+    former = signal.getsignal(signal.SIGTERM)
+    cut.train()
+    assert cut.interrupted
+    assert signal.getsignal(signal.SIGTERM) == former
+    resumed = trainer(tmp_path / "cut", **arguments)
+    resumed.train(resume_from_checkpoint=True)
+    assert [entry["step"] for entry in resumed.state.log_history if "loss" in entry] == [6, 8]
+    losses = [
+        next(entry["train_loss"] for entry in run.state.log_history if "train_loss" in entry)
+        for run in (whole, resumed)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_sigterm_leaves_a_checkpoint_though_only_bests_are_saved(tmp_path):
+    ours = trainer(tmp_path, save_strategy="best", callbacks=[Worse(), Terminate(8)])
+    ours.train()
+    assert newest_whole_checkpoint(ours.args.output_dir).endswith("checkpoint-8")
+
+
+def test_sigterm_ends_no_epoch(tmp_path):
+    epochs = {"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 1}
+    ours = trainer(tmp_path, callbacks=[Terminate(3)], per_device_train_batch_size=8, **epochs)
+    ours.train()
+    assert newest_whole_checkpoint(ours.args.output_dir).endswith("checkpoint-3")
+    assert not [entry for entry in ours.state.log_history if "eval_stsb_spearman" in entry]
+
+
+def test_sigterm_is_given_back_when_training_fails(tmp_path):
+    ours, former = trainer(tmp_path), signal.getsignal(signal.SIGTERM)
+    ours.compute_loss = None
+    with pytest.raises(TypeError):
+        ours.train()
+    assert signal.getsignal(signal.SIGTERM) == former
+
+
+def test_evaluation_on_start_is_not_repeated_on_resuming(tmp_path):
+    trainer(tmp_path, eval_on_start=True, max_steps=4).train()
+    ours = trainer(tmp_path, eval_on_start=True, max_steps=8)
+    ours.train(resume_from_checkpoint=True)
+    assert [entry["step"] for entry in ours.state.log_history if "eval_stsb_spearman" in entry] == [0, 4, 8]
+
+
+def test_processes_that_would_resume_from_different_checkpoints_do_not_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdmcse_hf.resume.gather_object", lambda found: [*found, "checkpoint-4"])
+    with pytest.raises(ResumeError, match=r"different checkpoints \(None, checkpoint-4\): .* that all machines see"):
+        trainer(tmp_path).train()
 
 
 def test_resuming_with_another_objective_says_so(tmp_path):
@@ -277,7 +374,7 @@ def test_resuming_with_other_values_says_what_changed_and_what_that_means(tmp_pa
     trainer(tmp_path, max_steps=8, eval_steps=4).train()
     shutil.rmtree(tmp_path / "out" / "checkpoint-8")
     warnings = []
-    monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
+    monkeypatch.setattr("kdmcse_hf.resume.logger.warning", warnings.append)
     trainer(tmp_path, max_steps=8).train(resume_from_checkpoint=True)
     assert not warnings, "nothing changed, nothing said"
     shutil.rmtree(tmp_path / "out" / "checkpoint-8")
@@ -311,6 +408,25 @@ def test_early_stopping_goes_on_counting_after_a_resume(tmp_path):
     assert again.state.global_step == 12, "it had stopped early, and does not go on"
 
 
+def test_patience_of_a_resumed_run_is_the_one_given(tmp_path):
+    arguments = {"max_steps": 40, "save_total_limit": None}
+    trainer(tmp_path, **{**arguments, "max_steps": 4}, callbacks=[Worse()]).train()
+    for patience, last in ((1, 8), (3, 16)):  # none before, and another one
+        ours = trainer(tmp_path, **arguments, early_stopping_patience=patience, callbacks=[Worse()])
+        ours.train(resume_from_checkpoint=True)
+        assert ours.state.global_step == last
+
+
+def test_a_change_is_spoken_of_once(tmp_path, monkeypatch):
+    trainer(tmp_path, max_steps=4).train()
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.resume.logger.warning", warnings.append)
+    for _ in range(2):
+        shutil.rmtree(tmp_path / "out" / "checkpoint-12", ignore_errors=True)
+        trainer(tmp_path, learning_rate=1e-3, save_total_limit=None).train(resume_from_checkpoint=True)
+    assert len(warnings) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -319,11 +435,30 @@ def test_early_stopping_goes_on_counting_after_a_resume(tmp_path):
         ({"caption_rows": 2}, "multimodal_dataset has 2 usable rows"),
         ({"multimodal_period": "often"}, "multimodal_period is 'often'"),
         ({"mini_batch_size": 0}, "mini_batch_size is 0: at least 1"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size is 0: at least 1"),
+        ({"per_device_train_batch_size": 1}, "a batch of 1 row has no negatives"),
+        ({"early_stopping_patience": 0}, "early_stopping_patience is 0: at least 1"),
+        ({"early_stopping_patience": 2, "eval_strategy": "no"}, "early_stopping_patience needs scores"),
+        ({"metric_for_best_model": "loss"}, "metric_for_best_model is 'loss': one of eval_stsb_spearman, "),
+        ({"label_smoothing_factor": 0.1}, "label_smoothing_factor is 0.1: there are no labels"),
+        ({"train_sampling_strategy": "group_by_length"}, "train_sampling_strategy is 'group_by_length'"),
+        ({"remove_unused_columns": True}, "remove_unused_columns is True"),
+        ({"bf16_full_eval": True}, "bf16_full_eval is True: it rounds the weights themselves"),
+        ({"max_length": 2}, "max_length is 2: beside 2 special tokens a word is needed"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         trainer(tmp_path, **arguments)
+
+
+def test_sentences_are_cut_at_what_the_encoder_takes(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
+    assert trainer(tmp_path, max_length=40).data_collator.max_length == 40
+    assert not warnings
+    assert trainer(tmp_path, max_length=41).data_collator.max_length == 32, "the tokenizer's limit"
+    assert "sentences are cut at 32 tokens" in warnings[0]
 
 
 def test_a_text_set_no_larger_than_the_captions_says_that_it_is_never_read(tmp_path, monkeypatch):
