@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from transformers import AutoModel, TrainerCallback
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainingArguments
 from kdmcse_hf.hub import BestPusher, Pushed, Target, background
+from kdmcse_hf.hub.process import WORKER
 from kdmcse_hf.hub.staging import repository_files
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
@@ -142,6 +144,40 @@ class TestFailures:
         hub.heal()
         assert "429" in answer["reason"]
         assert "600 s to the next are too long" in answer["reason"]
+
+
+@pytest.mark.parametrize("worker", ["LFS"], indirect=True)
+def test_a_copy_that_vanishes_between_attempts_takes_nothing_from_the_hub(worker, model):
+    """As a killed run's does when it is started again, or one whose output_dir is deleted."""
+    hub, process, _ = worker
+    hub.create_repo("alice/published")
+    hub.write("alice/published", hub_matrix.EARLIER)
+    for kept in ([], ["README.md"]):
+        copy = write_files(model.parent / f"vanishing-{len(kept)}", {name: b"ours" for name in kept})
+        names = hub_matrix.names_below(model)
+        answer = process.ask("push", "alice/published", directory=str(copy), files=names)
+        assert "is no longer whole" in answer["reason"]
+        assert hub.files("alice/published").keys() >= hub_matrix.EARLIER.keys()
+
+
+def test_a_pushing_process_ends_with_its_parent(online):
+    """It would push what a later start of the run has bettered."""
+    request = {**hub_matrix.QUICK, "action": "check", "repo_id": "alice/model", "revision": "main", "private": None}
+    request |= {"token": CANARY, "deadline": 300, "timeout": 300}
+    parent = (
+        f"import json, os, subprocess, sys\nrequest = {{**json.loads(sys.argv[1]), 'parent': os.getpid()}}\n"
+        f"child = subprocess.Popen([sys.executable, '-P', {str(WORKER)!r}], stdin=subprocess.PIPE, text=True)\n"
+        "child.communicate(json.dumps(request) + '\\n')"
+    )
+    online.fail("whoami", "silent", times=None)
+    command = [sys.executable, "-c", parent, json.dumps(request)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    while not online.requests:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=10)  # until nobody holds the pipe any more
+    online.heal()
 
 
 def test_training_pushes_bests_alone_each_whole_and_proves_the_last(online, sources, tmp_path):

@@ -60,7 +60,8 @@ def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float)
         check_repository(copy)
     except (OSError, ValueError) as error:
         return Pushed(target.repo_id, problem=str(error))
-    answer = ask_hub("push", target, deadline, directory=str(copy), message=message)
+    names = [path.as_posix() for path in repository_files(copy)]
+    answer = ask_hub("push", target, deadline, directory=str(copy), files=names, message=message)
     if not answer["ok"]:
         return Pushed(target.repo_id, problem=answer["reason"])
     return Pushed(answer["repo_id"], answer["url"], answer["revision"])

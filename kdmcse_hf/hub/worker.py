@@ -120,13 +120,16 @@ def check(api: HfApi, request: dict) -> dict:
 
 
 def push(api: HfApi, request: dict) -> dict:
-    """Make the head of the branch hold the files of `directory`, by one commit; by none where it holds them already.
+    """Make the head of the branch hold the `files` of `directory`, by one commit; by none where it holds them already.
 
     An answer may get lost after the commit was made: so each attempt looks at the head first, and the commit names
-    the head it was made for, by which the Hub refuses a second one.
+    the head it was made for, by which the Hub refuses a second one. The files are named by who asks: those that are
+    found there may have become fewer since, and what is not among them is taken for an earlier model's.
     """
     directory = pathlib.Path(request["directory"])
-    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    files = {name: directory / name for name in request["files"]}
+    if gone := [name for name, path in files.items() if not path.is_file()]:
+        raise Refused(f"the private copy {directory} is no longer whole: {gone[0]} is gone")
     if "/" not in request["repo_id"]:
         request = {**request, "repo_id": _with_namespace(request["repo_id"], api.whoami())}
     repo_id, revision = request["repo_id"], request["revision"]
@@ -170,7 +173,7 @@ def answer(request: dict) -> dict:
     Args:
         request: `action`; `repo_id`, `revision`, `private`, `token` (None: the one of this machine); `attempts`,
             `first_wait` (seconds, doubled each time), `timeout` (seconds without an answer), `deadline` (seconds in
-            all); and what the action needs.
+            all); `parent` (process id); and what the action needs.
 
     Returns:
         `{"ok": True, ...}` as the action says, or `{"ok": False, "reason", "permanent"}`.
@@ -273,17 +276,24 @@ def _retry_after(response) -> float:
     return float(value) if value.isdigit() else float(limit.reset_in_seconds if limit else 0)
 
 
+def _watch(request: dict, over: threading.Event) -> None:
+    """End the process with its parent, whose next start pushes what is then the best, and at its deadline."""
+    end = time.monotonic() + request["deadline"] + 60
+    while not over.wait(0.5):
+        if os.getppid() != request["parent"] or time.monotonic() > end:
+            os._exit(1)
+
+
 def main() -> None:
-    """Answer one request, or with `--stay` one after another. A worker whose parent died ends at its deadline."""
+    """Answer one request, or with `--stay` one after another."""
     answers, sys.stdout = sys.stdout, sys.stderr
     set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
     for line in sys.stdin:
         request = json.loads(line)
-        watchdog = threading.Timer(request["deadline"] + 60, os._exit, [1])
-        watchdog.daemon = True
-        watchdog.start()
+        over = threading.Event()
+        threading.Thread(target=_watch, args=(request, over), daemon=True).start()
         print(json.dumps(answer(request)), file=answers, flush=True)
-        watchdog.cancel()
+        over.set()
         if "--stay" not in sys.argv:  # not at the end of stdin: processes forked meanwhile may hold the other end
             break
 
