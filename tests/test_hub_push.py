@@ -360,6 +360,49 @@ class TestBestPusher:
         assert pushed == [("a", True), ("c", True)]
         assert not list(tmp_path.glob(".push-*"))
 
+    def test_a_run_that_ends_early_leaves_word_of_its_push(self, pusher, tmp_path, monkeypatch):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def push(*arguments):
+            begun.set()
+            go_on.wait(10)
+            return Pushed("alice/model", "url", "revision")
+
+        monkeypatch.setattr(background, "push_copy", push)
+        pusher.submit(str(tmp_path / "a"), "a")
+        assert begun.wait(10)
+        pusher._leave_word()  # as at the exit of the process
+        note = (tmp_path / "PUSH_FAILED.md").read_text()
+        assert "the run ended before the push did" in note
+        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in note
+        assert not list(tmp_path.glob(".push-*"))
+        thread = pusher._thread
+        go_on.set()
+        thread.join(10)
+        assert not (tmp_path / "PUSH_FAILED.md").exists()
+        pusher._leave_word()
+        assert not (tmp_path / "PUSH_FAILED.md").exists(), "nothing was under way"
+
+    def test_of_failures_in_a_row_the_first_is_told(self, pusher, tmp_path, monkeypatch):
+        outcomes = iter(["gone", "gone", None, "gone again", "gone again"])
+        monkeypatch.setattr(
+            background, "push_copy", lambda *arguments: Pushed("alice/model", "url", problem=next(outcomes))
+        )
+        said = []
+        monkeypatch.setattr(background.logger, "warning", said.append)
+        for name in ("a", "b", "c", "a"):
+            pusher.submit(str(tmp_path / name), name)
+            if (thread := pusher._thread) is not None:
+                thread.join(10)
+        assert [text.split(";")[0] for text in said] == [
+            "not pushed to alice/model: gone",
+            "not pushed to alice/model: gone again",
+        ]
+        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in said[0]
+        pushed = pusher.finish(str(tmp_path / "b"), "b")
+        assert len(said) == 2
+        assert str(pushed).endswith(f"to push it later:\n    python recipes/push.py {tmp_path / 'b'} alice/model")
+
     def test_whatever_goes_wrong_there_is_a_note(self, pusher, tmp_path, monkeypatch):
         def push(*arguments):
             raise MemoryError("no memory")

@@ -266,7 +266,7 @@ def _causes(error: BaseException | None):
 
 
 def _describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"For more information check: \S+ ?", "", " ".join(str(error).split()))
     return text if isinstance(error, Refused) else f"{type(error).__name__}: {text}"[:600]
 
 
