@@ -160,6 +160,21 @@ def test_a_copy_that_vanishes_between_attempts_takes_nothing_from_the_hub(worker
         assert hub.files("alice/published").keys() >= hub_matrix.EARLIER.keys()
 
 
+@pytest.mark.parametrize("worker", ["LFS"], indirect=True)
+def test_exports_and_scores_of_earlier_weights_leave_with_them(worker, model, tmp_path):
+    hub, process, _ = worker
+    hub.create_repo("alice/exported")
+    derived = {"onnx/model.onnx": b"exported", ".eval_results/STS12.yaml": b"- value: 70"}
+    hub.write("alice/exported", {**hub_matrix.EARLIER, **derived})
+    assert process.ask("push", "alice/exported", directory=str(model))["ok"]
+    assert not derived.keys() & hub.files("alice/exported").keys()
+    hub.write("alice/exported", derived)
+    changed = shutil.copytree(model, tmp_path / "changed")
+    (changed / "README.md").write_text("# Another card of the same model")
+    assert process.ask("push", "alice/exported", directory=str(changed))["new_commit"]
+    assert derived.keys() < hub.files("alice/exported").keys()
+
+
 def test_a_pushing_process_ends_with_its_parent(online):
     """It would push what a later start of the run has bettered."""
     request = {**hub_matrix.QUICK, "action": "check", "repo_id": "alice/model", "revision": "main", "private": None}

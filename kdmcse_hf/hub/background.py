@@ -149,7 +149,7 @@ class BestPusher:
                 shutil.rmtree(copy, ignore_errors=True)
 
     def _settle(self, pushed: Pushed, directory: str) -> Pushed:
-        """Leave or take away the note that says what is missing on the Hub; of failures in a row, warn of the first."""
+        """Leave or take away the note that says what the Hub lacks; of failures in a row, warn of the first."""
         failed = pushed.problem is not None
         try:
             if failed:

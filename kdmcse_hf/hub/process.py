@@ -32,7 +32,8 @@ def ask_hub(action: str, target: Target, deadline: float, **request) -> dict:
     """One request to the Hub, over within `deadline` seconds and a few more.
 
     Args:
-        action: `check`, `push` (with `directory`, `files`, `message`) or `fetch` (with `cache_dir`, `files`); see `worker.py`.
+        action: `check`, `push` (with `directory`, `files`, `message`) or `fetch` (with `cache_dir`, `files`); see
+            `worker.py`.
         request: what the action needs, and values in place of `PATIENCE`.
 
     Returns:

@@ -40,6 +40,8 @@ STALE = re.compile(
     r"[^/]*\.(safetensors|bin|pt|pth|pkl|ckpt|h5|msgpack|index\.json|model)|tokenizer[^/]*|vocab[^/]*|merges\.txt"
     r"|(special_tokens_map|added_tokens|sentence_bert_config)\.json"
 )
+# What was made of earlier weights, or scored with them, leaves where the weights change.
+OF_WEIGHTS = re.compile(r"(onnx|openvino|\.eval_results)/.*")
 PERMANENT_STATUS = (400, 401, 402, 403, 413, 422)
 # Of httpx2, or of httpx with older versions of huggingface_hub.
 _LIBRARY_CLIENT = get_session()
@@ -136,17 +138,19 @@ def push(api: HfApi, request: dict) -> dict:
     head = _head(api, request)
     remote = _remote_files(api, repo_id, head)
     answer = {"repo_id": repo_id, "url": f"{api.endpoint}/{repo_id}"}
-    if _holds(remote, files):
+    new = _new(remote, files)
+    stale = _stale(remote, files, new)
+    if not (new or stale):
         return {**answer, "revision": head, "new_commit": False}
     commit = api.create_commit(
         repo_id,
         [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
-        + [CommitOperationDelete(path) for path in _stale(remote, files)],
+        + [CommitOperationDelete(path) for path in stale],
         commit_message=request["message"],
         revision=revision,
         parent_commit=head,
     )
-    if not _holds(_remote_files(api, repo_id, commit.oid), files):
+    if _new(_remote_files(api, repo_id, commit.oid), files):
         raise HubError(f"commit {commit.oid} of {repo_id} does not hold the files that were sent")
     return {**answer, "revision": commit.oid, "new_commit": True}
 
@@ -224,13 +228,17 @@ def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str,
     return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}
 
 
-def _holds(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> bool:
-    same = (name in remote and remote[name][0] == _digest(path, remote[name][1]) for name, path in files.items())
-    return not _stale(remote, files) and all(same)
+def _new(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
+    """Files that a commit lacks or holds otherwise."""
+    return [
+        name for name, path in files.items() if name not in remote or remote[name][0] != _digest(path, remote[name][1])
+    ]
 
 
-def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
-    return [path for path in remote if path not in files and STALE.fullmatch(path)]
+def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path], new: list[str]) -> list[str]:
+    weights = any(name.endswith(".safetensors") for name in new)
+    left = [path for path in remote if path not in files]
+    return [path for path in left if STALE.fullmatch(path) or (weights and OF_WEIGHTS.fullmatch(path))]
 
 
 def _digest(path: pathlib.Path, large: bool) -> str:
