@@ -260,6 +260,14 @@ def test_the_token_is_in_nothing_that_a_run_says_or_leaves(online, sources, tmp_
         assert not any(CANARY.encode() in content for content in online.files("alice/model", commit).values())
 
 
+def test_a_mistyped_flag_is_told_without_its_value(capsys):
+    with pytest.raises(SystemExit):
+        __import__("train").main(["--model_name_or_path", "encoder", f"--hub_tokn={CANARY}"])
+    error = capsys.readouterr().err
+    assert "unknown argument --hub_tokn; did you mean hub_token?" in error
+    assert CANARY not in error
+
+
 def test_a_network_gone_at_the_end_loses_nothing_and_one_command_mends_it(online, sources, tmp_path, monkeypatch):
     class Dark(TrainerCallback):
         def on_train_end(self, args, state, control, **kwargs):
