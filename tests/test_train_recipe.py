@@ -104,7 +104,7 @@ class TestWhatARunLeaves:
         card.data.to_dict()
         assert card.data.pipeline_tag == "sentence-similarity"
         assert card.data.eval_results is None, "these pairs are no public benchmark"
-        assert "pairs of the user's | value |" in card.text
+        assert "| own pairs (24) | value |" in card.text
         assert "| `pooling` | mean |" in card.content
         assert str(trained.parent) not in card.content, "a card names no folder of the machine"
 
