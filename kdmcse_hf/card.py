@@ -20,7 +20,7 @@ from .card_curve import CURVE_NAME, draw_curve
 from .card_recipe import RECIPE_NAME, hub_id, is_private, portable, write_recipe
 from .card_results import EVAL_RESULTS, OBJECTIVES, eval_results
 from .configuration_kdmcse import KDMCSEConfig
-from .evaluation.sts import is_stsb_dev
+from .evaluation.sts import pairs_name
 from .feature_store import FeatureStore
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def write_card(trainer: "KDMCSETrainer", template: str | pathlib.Path, directory
         template: Jinja file, as `model_cards/template.md`.
         directory: of the repository.
     """
-    card = model_card(trainer, template, has_curve=draw_curve(trainer.state.log_history, directory))
+    card = model_card(
+        trainer, template, has_curve=draw_curve(trainer.state.log_history, directory, _dev_name(trainer))
+    )
     if trainer.recipe:
-        write_recipe(trainer.recipe, _name(trainer.args), directory)
+        write_recipe(trainer, directory)
     shutil.rmtree(pathlib.Path(directory, EVAL_RESULTS), ignore_errors=True)
     card.save(pathlib.Path(directory, "README.md"))
 
@@ -125,9 +127,7 @@ def _metadata(trainer: "KDMCSETrainer", scores: dict[str, float], base: str | No
 def _dev_name(trainer: "KDMCSETrainer") -> str:
     """What the checkpoint was chosen by."""
     pairs = (trainer.eval_dataset or {}).get("stsb")
-    if pairs is None or is_stsb_dev(pairs["score"]):
-        return "STS-B dev"
-    return f"{len(pairs)} pairs of the user's"
+    return "STS-B dev" if pairs is None else pairs_name(pairs)
 
 
 def _last_scores(trainer: "KDMCSETrainer") -> dict[str, float]:
@@ -149,6 +149,7 @@ def _training(trainer: "KDMCSETrainer") -> dict:
         "language": trainer.recipe.get("model_language", "en"),
         "max_length": trainer.data_collator.max_length,
         "steps": trainer.state.global_step,
+        "best_step": trainer.state.best_global_step if args.load_best_model_at_end else None,
         "batch": args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
         "seed": args.seed,
         "values": {**_objective_values(trainer.model.config), **_run_values(args)},

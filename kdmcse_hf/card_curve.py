@@ -1,4 +1,4 @@
-"""The training curve of a model card: losses and STS-B dev over the steps."""
+"""The training curve of a model card: losses and the score on STS pairs over the steps."""
 
 import pathlib
 
@@ -6,12 +6,13 @@ CURVE_NAME = "training_curve.png"
 _LOSSES = {"simcse_loss": "SimCSE", "image_loss": "image", "text_loss": "text"}
 
 
-def draw_curve(history: list[dict], directory: str | pathlib.Path) -> bool:
+def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = "STS-B dev") -> bool:
     """Draw a run's log into `training_curve.png`; False without matplotlib, or where there is no line to draw.
 
     Args:
         history: `log_history` of the trainer's state.
         directory: of the repository.
+        pairs: name of those that were scored.
     """
     curves = {label: _points(history, name) for name, label in _LOSSES.items()}
     curves = {label: points for label, points in curves.items() if len(points) > 1}
@@ -33,7 +34,7 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path) -> bool:
         panel.legend(frameon=False)
     if axes:
         axes[0].plot(*zip(*scores, strict=True), color="black", marker=".")
-        axes[0].set(xlabel="step", ylabel="STS-B dev, Spearman x100")
+        axes[0].set(xlabel="step", ylabel=f"{pairs}, Spearman x100")
     figure.savefig(pathlib.Path(directory, CURVE_NAME), dpi=110, metadata={"Software": None})
     return True
 

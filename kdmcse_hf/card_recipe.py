@@ -1,14 +1,26 @@
 """What a card may say of a run's arguments: no folders of a machine, no tokens; and the YAML file that repeats it."""
 
+import functools
+import hashlib
+import os
 import pathlib
 import re
+from typing import TYPE_CHECKING
 
+import transformers
 import yaml
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+import kdmcse_hf
+
+if TYPE_CHECKING:
+    from .trainer import KDMCSETrainer
+
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
+_CACHED = re.compile(r"/models--([\w.-]+?)/snapshots/([0-9a-f]{40})(?:/|$)")
 _INNER_PATH = re.compile(r"(?<=[\"'=,;\s])/(?:[^\"',;\s]*/)?([^\"',;\s/]+)")  # as in optim_args or JSON
 
 
@@ -41,8 +53,12 @@ def portable(value):
 
 
 def hub_id(name: str | None) -> str | None:
-    """The Hub's `owner/name` in a name or an `hf://datasets/...` address; None for a path of this machine."""
-    if name is None or pathlib.Path(name).exists():
+    """The Hub's `owner/name` in a name, an `hf://datasets/...` address or a folder of its cache; None for paths."""
+    if name is None:
+        return None
+    if cached := _CACHED.search(str(name)):
+        return cached[1].replace("--", "/")
+    if pathlib.Path(name).exists():
         return None
     if name.startswith("hf://"):
         name = "/".join(name.removeprefix("hf://").removeprefix("datasets/").split("/")[:2]).split("@")[0]
@@ -53,16 +69,58 @@ def hub_id(name: str | None) -> str | None:
     return name
 
 
-def write_recipe(recipe: dict, model_name: str, directory: str | pathlib.Path) -> None:
-    """Write `training.yaml`: the keys of recipes/train.py that made the run, as another machine can repeat them.
+def write_recipe(trainer: "KDMCSETrainer", directory: str | pathlib.Path) -> None:
+    """Write `training.yaml`: the keys of recipes/train.py that made the run, and what else repeating it takes.
+
+    Seed and, of an encoder on the Hub, the commit are among them. Of local files the names alone are published, since
+    their folders mean nothing elsewhere; comments say so, and tell the encoder's weights by their checksum.
 
     Args:
-        recipe: the keys given, by a file or by flags.
-        model_name: of the repository, the output directory of the repetition.
+        trainer: its `recipe` holds the keys given, by a file or by flags.
         directory: of the repository.
     """
-    values = {name: portable(value) for name, value in recipe.items() if not is_private(name)}
-    values["output_dir"] = model_name
-    lines = ["# accelerate launch recipes/train.py training.yaml [--key value ...]", "# Put local data beside it."]
+    recipe, args = trainer.recipe, trainer.args
+    given = {name: value for name, value in recipe.items() if not is_private(name)}
+    values = {name: _whole(portable(value)) for name, value in given.items()}
+    if base := hub_id(recipe.get("model_name_or_path")):
+        values["model_name_or_path"] = base
+        path = try_to_load_from_cache(base, "config.json", revision=recipe.get("model_revision"))
+        if found := _CACHED.search(f"{path if isinstance(path, str) else recipe['model_name_or_path']}"):
+            values["model_revision"] = found[2]
+    values |= {"seed": args.seed, "output_dir": os.path.basename(os.path.abspath(args.output_dir))}
+    processes = f"--num_processes {args.world_size} " if args.world_size > 1 else ""
+    lines = [
+        f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
+        f"Keys that are not here had the defaults of kdmcse_hf {kdmcse_hf.__version__}, transformers "
+        f"{transformers.__version__}.",
+    ]
+    if local := [name for name, value in given.items() if _is_local(name, value)]:
+        lines += [
+            f"Local files of the author's, of which this holds the names alone: {', '.join(local)}.",
+            "Without them, in the folder where the command is started, the run cannot be repeated.",
+        ]
+    if base is None and (digest := _weights_digest(recipe.get("model_name_or_path", ""))):
+        lines.append(f"SHA-256 of the encoder's model.safetensors: {digest}")
+    comments = "".join(f"# {line}\n" for line in lines)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    pathlib.Path(directory, RECIPE_NAME).write_text("\n".join([*lines, text]), encoding="utf-8")
+    pathlib.Path(directory, RECIPE_NAME).write_text(comments + text, encoding="utf-8")
+
+
+def _whole(value):
+    """3 for 3.0, as Trainer's steps are written."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_local(name: str, value) -> bool:
+    if name in ("model_name_or_path", "text_dataset", "multimodal_dataset"):
+        return hub_id(value) is None
+    return name == "stsb_path" or portable(value) != value
+
+
+@functools.cache
+def _weights_digest(directory: str) -> str | None:
+    path = pathlib.Path(directory, "model.safetensors")
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

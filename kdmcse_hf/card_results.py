@@ -73,7 +73,8 @@ def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
 def _trained_dev(card: ModelCard) -> dict:
     """Scores of STS-B dev that stand in the card."""
     dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == "STS-B-dev"]
-    return {"STS-B-dev": {entry.metric_type.removesuffix("_cosine"): entry.metric_value for entry in dev}}
+    scores = {entry.metric_type.removesuffix("_cosine"): round(entry.metric_value * 100, 4) for entry in dev}
+    return {"STS-B-dev": scores}
 
 
 def paper_rows(objective: str, base_model: str | None) -> Table:
@@ -96,7 +97,10 @@ def results_section(report: dict, model_name: str, paper: Table) -> str:
 
 
 def eval_results(report: dict) -> list[EvalResult]:
-    """`model-index` entries of a report's tasks."""
+    """`model-index` entries of a report's tasks, from 0 to 1 under the names that sentence-transformers gives them.
+
+    The paper's x100 is MTEB's habit, whose `model-index` types have other names (`cos_sim_spearman`).
+    """
     entries = []
     for task, scores in report["tasks"].items():
         for metric in ("spearman", "pearson", "accuracy"):
@@ -115,8 +119,8 @@ def _eval_result(task: str, metric: str, value: float) -> EvalResult:
         dataset_name=task,
         dataset_split="validation" if dev else "test",
         metric_type=f"{metric}_cosine" if similarity else metric,
-        metric_name=f"{metric.title()} of cosine similarity, x100" if similarity else "Accuracy",
-        metric_value=round(value, 4),
+        metric_name=f"{metric.title()} Cosine" if similarity else "Accuracy",
+        metric_value=round(value / 100, 6),
     )
 
 
@@ -124,7 +128,8 @@ def write_eval_results(directory: str | pathlib.Path, report: dict) -> None:
     """Write `.eval_results/TASK.yaml` anew, from which the Hub fills leaderboards of benchmark datasets.
 
     The form is that of `huggingface_hub.EvalResultEntry` (https://huggingface.co/docs/hub/eval-results), ids of tasks
-    are MTEB's. Only test sets that MTEB scores whole: STS-B dev is none, and its SICK-R has other pairs.
+    and the scale, x100, are those that MTEB writes there. Only test sets that MTEB scores whole: STS-B dev is none,
+    and its SICK-R has other pairs.
     """
     folder = pathlib.Path(directory, EVAL_RESULTS)
     shutil.rmtree(folder, ignore_errors=True)  # scores of tasks that this report does not have

@@ -253,7 +253,7 @@ class KDMCSEModel(PreTrainedModel):
         if is_main_process:
             write_sentence_transformers_files(save_directory, self.config.pooling, _hidden_size(self.encoder))
             self.config.heads_sha256 = save_heads(save_directory, heads)
-        self.config.to_encoder_config()
+        vars(self.config.to_encoder_config()).pop("auto_map", None)  # code of the base's repository, not of this one
         repository = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
         self.encoder.save_pretrained(save_directory, is_main_process=is_main_process, state_dict=encoder, **kwargs)
         if push_to_hub and is_main_process:

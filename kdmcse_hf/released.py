@@ -102,7 +102,7 @@ def _linear(state: State, prefix: str) -> State:
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
-    encoder = AutoModel.from_config(AutoConfig.from_pretrained(directory))
+    encoder = AutoModel.from_config(AutoConfig.from_pretrained(directory, trust_remote_code=False))
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
     strange = [name for name in state if name not in own or own[name].shape != state[name].shape]

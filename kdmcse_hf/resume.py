@@ -176,7 +176,8 @@ class ResumableTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A repository holds safetensors only: the pickled arguments that Trainer leaves are taken out."""
+        """A repository holds safetensors only and names no code: Trainer's pickled arguments are taken out."""
+        self.processing_class.init_kwargs.pop("auto_map", None)
         super()._save(output_dir, state_dict)
         pickled = os.path.join(output_dir or self.args.output_dir, TRAINING_ARGS_NAME)
         if self.args.should_save and os.path.exists(pickled):

@@ -105,7 +105,8 @@ def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainin
             _flags(argv, parser), look_for_args_file=False, return_remaining_strings=True
         )
         if unknown:
-            raise ValueError(f"unknown argument {unknown[0]}; {_nearest(unknown[0].lstrip('-'), parser)}")
+            name = unknown[0].partition("=")[0]  # what follows may be a token
+            raise ValueError(f"unknown argument {name}; {_nearest(name.lstrip('-'), parser)}")
         return tuple(parsed)
     except (ValueError, OSError, ImportError) as error:
         parser.exit(2, f"train.py: {error}\n")

@@ -67,8 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Export, compare, and say how close they are."""
     check_extra()
     pooling, subfolder = find_pooling(arguments.model, arguments.pooling)
-    encoder = AutoModel.from_pretrained(arguments.model, subfolder=subfolder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model, subfolder=subfolder)
+    source = {"subfolder": subfolder, "trust_remote_code": False}
+    encoder = AutoModel.from_pretrained(arguments.model, dtype=torch.float32, **source).eval()
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model, **source)
     module = SentenceModule(encoder, pooling)
     path = arguments.output / "onnx" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -51,12 +51,13 @@ def load_tokenizer(directory: pathlib.Path) -> PreTrainedTokenizerBase:
     Raises:
         ValueError: its files are not there; transformers would make an empty one and say nothing.
     """
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ValueError(
             f"{directory} has no tokenizer: copy the files of the one it was trained with there, such as vocab.txt "
             "and tokenizer_config.json of bert-base-uncased"
         )
+    tokenizer.init_kwargs.pop("auto_map", None)  # names code that the new repository does not bring
     return tokenizer
 
 

@@ -20,6 +20,7 @@ from exit_status import run_or_refuse
 from train import build_model, build_trainer, encoder_config, leave
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"
 # name: (lowest, highest, by order of magnitude)
@@ -91,7 +92,7 @@ def finished_trials(study, optuna: ModuleType) -> list:
     return study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
 
 
-def write_results(study, optuna: ModuleType, folder: pathlib.Path) -> None:
+def write_results(study, optuna: ModuleType, folder: pathlib.Path, pairs: str) -> None:
     """search.json and search.png, and the best values on the terminal."""
     trials = finished_trials(study, optuna)
     best = max(trials, key=lambda trial: trial.value)
@@ -102,12 +103,12 @@ def write_results(study, optuna: ModuleType, folder: pathlib.Path) -> None:
         "trials": [{"value": trial.value, "params": trial.params} for trial in trials],
     }
     (folder / "search.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    plot(trials, importances, folder / "search.png")
-    print(f"best of {len(trials)} trials: STS-B dev Spearman {best.value:.2f}")
+    plot(trials, importances, pairs, folder / "search.png")
+    print(f"best of {len(trials)} trials: {pairs} Spearman {best.value:.2f}")
     print("  " + " ".join(f"--{name} {value}" for name, value in train_keys(best.params).items()))
 
 
-def plot(trials: list, importances: dict[str, float], path: pathlib.Path) -> None:
+def plot(trials: list, importances: dict[str, float], pairs: str, path: pathlib.Path) -> None:
     """A panel of importances, and one of all values over each hyperparameter."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
@@ -118,7 +119,7 @@ def plot(trials: list, importances: dict[str, float], path: pathlib.Path) -> Non
     first.set(title="importance", xlim=(0, 1))
     for panel, (name, (low, high, log)) in zip(others, SPACE.items(), strict=True):
         panel.scatter([trial.params[name] for trial in trials], [trial.value for trial in trials], s=14)
-        panel.set(xlabel=name, ylabel="STS-B dev", xlim=(low, high), xscale="log" if log else "linear")
+        panel.set(xlabel=name, ylabel=pairs, xlim=(low, high), xscale="log" if log else "linear")
         panel.xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
@@ -143,7 +144,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = search(trainer, optuna, arguments.trials, arguments.words)
-    write_results(study, optuna, folder)
+    write_results(study, optuna, folder, pairs_name(trainer.eval_dataset["stsb"]))
     leave(trainer)
 
 

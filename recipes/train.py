@@ -21,7 +21,7 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.captions import CAPTION_COLUMNS, load_captions
 from kdmcse_hf.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from kdmcse_hf.data import load_text
-from kdmcse_hf.evaluation.sts import load_stsb
+from kdmcse_hf.evaluation.sts import load_stsb, pairs_name
 from kdmcse_hf.teacher_statistics import threshold_by_quantile
 
 logger = logging.get_logger("train")
@@ -63,7 +63,9 @@ def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
 def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
-        return AutoConfig.from_pretrained(arguments.model_name_or_path, revision=arguments.model_revision)
+        # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
+        source = {"revision": arguments.model_revision, "trust_remote_code": False}
+        return AutoConfig.from_pretrained(arguments.model_name_or_path, **source)
     except (OSError, ValueError) as error:
         raise ValueError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
 
@@ -153,7 +155,8 @@ def main(argv: list[str] | None = None) -> int:
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
         score = metrics.get("eval_stsb_spearman")
-        print(f"STS-B dev Spearman {score:.2f}" if score is not None else "not evaluated (eval_strategy: no)")
+        name = pairs_name(trainer.eval_dataset["stsb"]) if score is not None else ""
+        print(f"{name} Spearman {score:.2f}" if name else "not evaluated (eval_strategy: no)")
         print(f"model: {training.output_dir}")
         if trainer.pushed is not None:
             print(trainer.pushed)

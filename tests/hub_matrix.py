@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import os
 import pathlib
 import selectors
 import shutil
@@ -31,6 +32,9 @@ class Worker:
     def ask(self, action: str, repo_id: str, **request) -> dict:
         """As `ask_hub`, in a process that lives on."""
         request = {"revision": "main", "private": None, "token": None, "message": "Best model", **QUICK, **request}
+        request["parent"] = os.getpid()
+        if "directory" in request:
+            request.setdefault("files", names_below(pathlib.Path(request["directory"])))
         if self.process is None:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", str(WORKER), "--stay"],
@@ -101,12 +105,17 @@ def commits(hub: HubServer, repo_id: str) -> list[str]:
         return []
 
 
+def names_below(folder: pathlib.Path) -> list[str]:
+    """All files of a folder, relative to it."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
 def _push(worker: Worker, repo_id: str, model: pathlib.Path, download: bool, **patience) -> dict:
     answer = worker.ask("push", repo_id, directory=str(model), **patience)
     if not (download and answer["ok"]):
         return answer
     with tempfile.TemporaryDirectory() as cache:
-        names = [path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()]
+        names = names_below(model)
         where = {"revision": answer["revision"], "cache_dir": cache, "files": names}
         fetched = worker.ask("fetch", answer["repo_id"], **where, **patience)
         if not fetched["ok"]:

@@ -1,6 +1,7 @@
 """The model card: metadata, snippets that run, nothing of the machine in it, scores beside the paper's."""
 
 import contextlib
+import hashlib
 import io
 import json
 import pathlib
@@ -103,15 +104,16 @@ def card_of(*parts, **keys) -> ModelCard:
 @pytest.fixture
 def on_stsb_dev(monkeypatch):
     """The tiny pairs pass for the public set."""
-    monkeypatch.setattr("kdmcse_hf.card.is_stsb_dev", lambda scores: True)
+    monkeypatch.setattr("kdmcse_hf.evaluation.sts.is_stsb_dev", lambda scores: True)
 
 
 class TestMetadata:
     def test_pairs_of_ones_own_are_no_public_benchmark(self, sources, tmp_path):
         card = card_of(sources, tmp_path)
         assert card.data.eval_results is None
-        assert f"| {len(tiny.pairs())} pairs of the user's | value |" in card.text
-        assert "STS-B dev |" not in card.text
+        assert f"| own pairs ({len(tiny.pairs())}) | value |" in card.text
+        assert "The pairs are the author's own, no public" in card.text
+        assert "STS-B dev" not in card.text
 
     def test_of_a_run_on_hub_data(self, sources, tmp_path, on_stsb_dev):
         recipe = {
@@ -129,9 +131,10 @@ class TestMetadata:
         assert {"loss:KDMCSE", "dataset_size:144", "sentence-transformers"} <= set(data["tags"])
         metrics = data["model-index"][0]["results"][0]["metrics"]
         assert {metric["type"]: metric["value"] for metric in metrics} == {
-            "spearman_cosine": 50.0,
-            "pearson_cosine": 51.0,
-        }
+            "spearman_cosine": 0.5,
+            "pearson_cosine": 0.51,
+        }, "from 0 to 1, as sentence-transformers has them under these names"
+        assert "STS-B dev | value |" in (tmp_path / "out" / "README.md").read_text()
 
     def test_local_names_are_no_hub_ids(self, sources, tmp_path):
         data = card_of(sources, tmp_path, recipe=sources, base=sources["model_name_or_path"]).data
@@ -139,6 +142,27 @@ class TestMetadata:
 
     def test_a_folder_that_is_gone_is_no_hub_id(self, sources, tmp_path):
         assert card_of(sources, tmp_path, base="/home/someone/encoder").data.base_model is None
+
+    def test_the_recipe_names_an_encoder_of_the_hub_by_its_commit(self, sources, tmp_path, monkeypatch):
+        folder = tmp_path / "models--owner--base" / "snapshots" / ("0a" * 20)
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder.parents[1] / "refs").mkdir()
+        (folder.parents[1] / "refs" / "main").write_text(folder.name)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        for name in (str(folder), "owner/base"):
+            made = trainer(sources, tmp_path, recipe={"model_name_or_path": name, "max_steps": 4.0}, seed=7)
+            write_card(made, TEMPLATE, tmp_path)
+            text = (tmp_path / "training.yaml").read_text()
+            assert yaml.safe_load(text) == {
+                "model_name_or_path": "owner/base",
+                "max_steps": 4,
+                "model_revision": "0a" * 20,
+                "seed": 7,
+                "output_dir": "out",
+            }
+            assert "Local files" not in text
+            assert "training.yaml --model_revision main --model_name" in (tmp_path / "README.md").read_text()
 
     def test_license_and_base_of_a_local_checkpoint_are_those_of_its_card(self, sources, tmp_path):
         parent = tmp_path / "parent"
@@ -225,6 +249,15 @@ class TestWhatARunLeaves:
             assert b"/tmp" not in content
             assert str(pathlib.Path.home()).encode() not in content
 
+    def test_what_is_saved_names_no_code_of_the_bases_repository(self, sources, tmp_path):
+        made = trainer(sources, tmp_path)
+        made.model.config.encoder.auto_map = made.processing_class.init_kwargs["auto_map"] = {
+            "AutoModel": "base.Model"
+        }
+        made.save_model(str(tmp_path / "saved"))
+        for name in ("config.json", "tokenizer_config.json"):
+            assert "auto_map" not in (tmp_path / "saved" / name).read_text()
+
     def test_its_recipe_runs_again_and_trains_on(self, trained, sources, monkeypatch):
         import train
 
@@ -232,7 +265,12 @@ class TestWhatARunLeaves:
         monkeypatch.chdir(folder)
         recipe = yaml.safe_load((trained / "training.yaml").read_text())
         assert recipe["threshold"] is None
-        assert (recipe["text_dataset"], recipe["eval_steps"], recipe["output_dir"]) == ("text.txt", 2, "my-model")
+        assert (recipe["text_dataset"], recipe["output_dir"], recipe["seed"]) == ("text.txt", "my-model", 42)
+        text = (trained / "training.yaml").read_text()
+        assert "\neval_steps: 2\n" in text
+        weights = (pathlib.Path(sources["model_name_or_path"]) / "model.safetensors").read_bytes()
+        assert hashlib.sha256(weights).hexdigest() in text
+        assert "names alone: model_name_or_path, text_dataset, multimodal_dataset, stsb_path, optim_args.\n" in text
         command = [str(trained / "training.yaml"), "--max_steps", "1", "--model_name_or_path", str(trained)]
         with contextlib.redirect_stdout(io.StringIO()):
             assert train.main([*command, "--output_dir", str(folder / "again")]) == 0
@@ -256,8 +294,8 @@ class TestScores:
         assert "/home/someone" not in first
         card = ModelCard.load(tmp_path / "out" / "README.md")
         values = {(entry.dataset_name, entry.metric_type): entry.metric_value for entry in card.data.eval_results}
-        assert values["STS-B", "spearman_cosine"] == 75.0
-        assert values["STS-B-dev", "spearman_cosine"] == 50.0
+        assert values["STS-B", "spearman_cosine"] == 0.75
+        assert values["STS-B-dev", "spearman_cosine"] == 0.5
         assert len(values) == 16
 
     def test_no_row_of_the_paper_for_another_student(self, sources, tmp_path):
@@ -353,6 +391,7 @@ def test_what_is_said_of_a_value_holds_no_folder_and_no_token(value, expected):
         ("hf://datasets/owner/name@main/file.txt", "owner/name"),
         ("/home/me/data", None),
         ("a/b/c", None),
+        (f"/cache/hub/models--owner--some-name/snapshots/{'0a' * 20}", "owner/some-name"),
         (None, None),
     ],
 )

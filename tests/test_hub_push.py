@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from transformers import AutoModel, TrainerCallback
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainingArguments
 from kdmcse_hf.hub import BestPusher, Pushed, Target, background
+from kdmcse_hf.hub.process import WORKER
 from kdmcse_hf.hub.staging import repository_files
 
 RECIPES = pathlib.Path(__file__).parents[1] / "recipes"
@@ -144,6 +146,55 @@ class TestFailures:
         assert "600 s to the next are too long" in answer["reason"]
 
 
+@pytest.mark.parametrize("worker", ["LFS"], indirect=True)
+def test_a_copy_that_vanishes_between_attempts_takes_nothing_from_the_hub(worker, model):
+    """As a killed run's does when it is started again, or one whose output_dir is deleted."""
+    hub, process, _ = worker
+    hub.create_repo("alice/published")
+    hub.write("alice/published", hub_matrix.EARLIER)
+    for kept in ([], ["README.md"]):
+        copy = write_files(model.parent / f"vanishing-{len(kept)}", {name: b"ours" for name in kept})
+        names = hub_matrix.names_below(model)
+        answer = process.ask("push", "alice/published", directory=str(copy), files=names)
+        assert "is no longer whole" in answer["reason"]
+        assert hub.files("alice/published").keys() >= hub_matrix.EARLIER.keys()
+
+
+@pytest.mark.parametrize("worker", ["LFS"], indirect=True)
+def test_exports_and_scores_of_earlier_weights_leave_with_them(worker, model, tmp_path):
+    hub, process, _ = worker
+    hub.create_repo("alice/exported")
+    derived = {"onnx/model.onnx": b"exported", ".eval_results/STS12.yaml": b"- value: 70"}
+    hub.write("alice/exported", {**hub_matrix.EARLIER, **derived})
+    assert process.ask("push", "alice/exported", directory=str(model))["ok"]
+    assert not derived.keys() & hub.files("alice/exported").keys()
+    hub.write("alice/exported", derived)
+    changed = shutil.copytree(model, tmp_path / "changed")
+    (changed / "README.md").write_text("# Another card of the same model")
+    assert process.ask("push", "alice/exported", directory=str(changed))["new_commit"]
+    assert derived.keys() < hub.files("alice/exported").keys()
+
+
+def test_a_pushing_process_ends_with_its_parent(online):
+    """It would push what a later start of the run has bettered."""
+    request = {**hub_matrix.QUICK, "action": "check", "repo_id": "alice/model", "revision": "main", "private": None}
+    request |= {"token": CANARY, "deadline": 300, "timeout": 300}
+    parent = (
+        f"import json, os, subprocess, sys\nrequest = {{**json.loads(sys.argv[1]), 'parent': os.getpid()}}\n"
+        f"child = subprocess.Popen([sys.executable, '-P', {str(WORKER)!r}], stdin=subprocess.PIPE, text=True)\n"
+        "child.communicate(json.dumps(request) + '\\n')"
+    )
+    online.fail("whoami", "silent", times=None)
+    command = [sys.executable, "-c", parent, json.dumps(request)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    while not online.requests:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=10)  # until nobody holds the pipe any more
+    online.heal()
+
+
 def test_training_pushes_bests_alone_each_whole_and_proves_the_last(online, sources, tmp_path):
     output = tmp_path / "out"
     status, out, err = run(sources, output, save_total_limit=10)
@@ -207,6 +258,14 @@ def test_the_token_is_in_nothing_that_a_run_says_or_leaves(online, sources, tmp_
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
     for commit in online.commits("alice/model"):
         assert not any(CANARY.encode() in content for content in online.files("alice/model", commit).values())
+
+
+def test_a_mistyped_flag_is_told_without_its_value(capsys):
+    with pytest.raises(SystemExit):
+        __import__("train").main(["--model_name_or_path", "encoder", f"--hub_tokn={CANARY}"])
+    error = capsys.readouterr().err
+    assert "unknown argument --hub_tokn; did you mean hub_token?" in error
+    assert CANARY not in error
 
 
 def test_a_network_gone_at_the_end_loses_nothing_and_one_command_mends_it(online, sources, tmp_path, monkeypatch):
@@ -323,6 +382,49 @@ class TestBestPusher:
         thread.join(10)
         assert pushed == [("a", True), ("c", True)]
         assert not list(tmp_path.glob(".push-*"))
+
+    def test_a_run_that_ends_early_leaves_word_of_its_push(self, pusher, tmp_path, monkeypatch):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def push(*arguments):
+            begun.set()
+            go_on.wait(10)
+            return Pushed("alice/model", "url", "revision")
+
+        monkeypatch.setattr(background, "push_copy", push)
+        pusher.submit(str(tmp_path / "a"), "a")
+        assert begun.wait(10)
+        pusher._leave_word()  # as at the exit of the process
+        note = (tmp_path / "PUSH_FAILED.md").read_text()
+        assert "the run ended before the push did" in note
+        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in note
+        assert not list(tmp_path.glob(".push-*"))
+        thread = pusher._thread
+        go_on.set()
+        thread.join(10)
+        assert not (tmp_path / "PUSH_FAILED.md").exists()
+        pusher._leave_word()
+        assert not (tmp_path / "PUSH_FAILED.md").exists(), "nothing was under way"
+
+    def test_of_failures_in_a_row_the_first_is_told(self, pusher, tmp_path, monkeypatch):
+        outcomes = iter(["gone", "gone", None, "gone again", "gone again"])
+        monkeypatch.setattr(
+            background, "push_copy", lambda *arguments: Pushed("alice/model", "url", problem=next(outcomes))
+        )
+        said = []
+        monkeypatch.setattr(background.logger, "warning", said.append)
+        for name in ("a", "b", "c", "a"):
+            pusher.submit(str(tmp_path / name), name)
+            if (thread := pusher._thread) is not None:
+                thread.join(10)
+        assert [text.split(";")[0] for text in said] == [
+            "not pushed to alice/model: gone",
+            "not pushed to alice/model: gone again",
+        ]
+        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in said[0]
+        pushed = pusher.finish(str(tmp_path / "b"), "b")
+        assert len(said) == 2
+        assert str(pushed).endswith(f"to push it later:\n    python recipes/push.py {tmp_path / 'b'} alice/model")
 
     def test_whatever_goes_wrong_there_is_a_note(self, pusher, tmp_path, monkeypatch):
         def push(*arguments):

@@ -80,7 +80,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = start(str(folder / "config.yaml"), "--pooling", "mean", f"--output_dir={folder / 'out'}")
     assert result.returncode == 0, result.stderr
-    assert "STS-B dev Spearman" in result.stdout
+    assert "own pairs (24) Spearman" in result.stdout
     return folder / "out"
 
 
@@ -104,7 +104,7 @@ class TestWhatARunLeaves:
         card.data.to_dict()
         assert card.data.pipeline_tag == "sentence-similarity"
         assert card.data.eval_results is None, "these pairs are no public benchmark"
-        assert "pairs of the user's | value |" in card.text
+        assert "| own pairs (24) | value |" in card.text
         assert "| `pooling` | mean |" in card.content
         assert str(trained.parent) not in card.content, "a card names no folder of the machine"
 
@@ -158,7 +158,7 @@ def test_two_processes_launched_by_accelerate(sources, tmp_path):
     del values["use_cpu"]  # gloo is found without being asked for
     result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("STS-B dev Spearman") == 1
+    assert result.stdout.count("own pairs (24) Spearman") == 1
     states = list((tmp_path / "out" / "checkpoint-6").glob("rng_state_*.pth"))
     assert len(states) == 2, "two processes took part"
 

@@ -27,7 +27,7 @@ def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, st
         modules = _read_json(name_or_path, "modules.json") or []
         kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
         subfolder = kinds.get("Transformer", "")
-        config = AutoConfig.from_pretrained(name_or_path, subfolder=subfolder)
+        config = AutoConfig.from_pretrained(name_or_path, subfolder=subfolder, trust_remote_code=False)
     except OSError as error:
         raise FileNotFoundError(f"no model can be had at {name_or_path!r}: {error}") from None
     if pooling is not None:

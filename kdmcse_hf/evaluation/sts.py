@@ -165,6 +165,11 @@ def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
     return np.asarray(values, dtype=np.float64)
 
 
+def pairs_name(pairs: datasets.Dataset) -> str:
+    """How to speak of STS pairs: `STS-B dev`, or a user's own with their number."""
+    return "STS-B dev" if is_stsb_dev(pairs["score"]) else f"own pairs ({len(pairs)})"
+
+
 def is_stsb_dev(scores: Iterable[float]) -> bool:
     """Whether gold scores are those of the public STS-B dev set, in any order; sentences may be tokenised."""
     digits = " ".join(f"{score:.3f}" for score in sorted(round(float(score), 3) for score in scores))

@@ -1,5 +1,6 @@
 """Pushing each new best model while training goes on."""
 
+import atexit
 import dataclasses
 import pathlib
 import shutil
@@ -8,7 +9,7 @@ import time
 
 from transformers.utils import logging
 
-from .note import push_command, remove_note, write_note
+from .note import NOTE_NAME, push_command, remove_note, write_note
 from .process import CHECK_PATIENCE, Target, ask_hub
 from .push import Pushed, check_target, push_copy, verify
 from .rescore import Pairs
@@ -36,6 +37,9 @@ class BestPusher:
         self._lock = threading.Lock()
         self._waiting: tuple[pathlib.Path, str, str] | None = None
         self._thread: threading.Thread | None = None
+        self._newest: str | None = None  # checkpoint that the thread pushes or is about to
+        self._warned = False
+        atexit.register(self._leave_word)
 
     def check(self, model_bytes: int) -> str | None:
         """Ask the Hub, before training, whether it would take the model; a warning says where it would not.
@@ -63,6 +67,7 @@ class BestPusher:
                 f"push_to_hub: {problem}. Training goes on and {later}; afterwards:\n"
                 f"    {push_command(self.output_dir, self.target)}"
             )
+            self._warned = True
         return problem
 
     def submit(self, checkpoint: str, message: str) -> None:
@@ -76,7 +81,7 @@ class BestPusher:
             self.give_up(checkpoint, f"no private copy could be made: {error}")
             return
         with self._lock:
-            replaced, self._waiting = self._waiting, (copy, checkpoint, message)
+            replaced, self._waiting, self._newest = self._waiting, (copy, checkpoint, message), checkpoint
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="push-best", daemon=True)
                 self._thread.start()
@@ -93,7 +98,7 @@ class BestPusher:
         """
         end = time.monotonic() + self.deadline
         with self._lock:
-            replaced, self._waiting = self._waiting, None
+            replaced, self._waiting, self._newest = self._waiting, None, None
             thread = self._thread
         if replaced is not None:
             shutil.rmtree(replaced[0], ignore_errors=True)
@@ -104,15 +109,21 @@ class BestPusher:
         return self._settle(self._push(directory, message, end, pairs), directory)
 
     def give_up(self, directory: str, problem: str) -> Pushed:
-        """Leave `PUSH_FAILED.md` about the model in `directory`, and warn."""
+        """Leave `PUSH_FAILED.md` about the model in `directory`, and warn of it unless that has been done."""
         return self._settle(Pushed(self.target.repo_id, problem=problem), directory)
+
+    def _leave_word(self) -> None:
+        """At the exit of a run that stopped early: its pushing process ends with it."""
+        if self._newest is not None:
+            clear_staging(self.output_dir)
+            self.give_up(self._newest, "the run ended before the push did")
 
     def _work(self) -> None:
         while True:
             with self._lock:
                 work, self._waiting = self._waiting, None
                 if work is None:
-                    self._thread = None
+                    self._thread = self._newest = None
                     return
             copy, checkpoint, message = work
             try:
@@ -138,17 +149,20 @@ class BestPusher:
                 shutil.rmtree(copy, ignore_errors=True)
 
     def _settle(self, pushed: Pushed, directory: str) -> Pushed:
-        """Leave or take away the note that says what is missing on the Hub."""
+        """Leave or take away the note that says what the Hub lacks; of failures in a row, warn of the first."""
+        failed = pushed.problem is not None
         try:
-            if pushed.problem is None:
-                remove_note(self.output_dir)
-                logger.info(str(pushed))
-            else:
+            if failed:
+                pushed = dataclasses.replace(pushed, later=push_command(directory, self.target))
                 write_note(self.output_dir, directory, self.target, pushed.problem)
-                logger.warning(
-                    f"{pushed}. Training is not affected; to push it later:\n"
-                    f"    {push_command(directory, self.target)}"
-                )
+            else:
+                remove_note(self.output_dir)
+            note = f"{NOTE_NAME} in {self.output_dir} has the command for the newest best"
         except OSError as error:
-            logger.warning(f"{pushed}; and the note that says so could not be written: {error}")
+            note = f"{NOTE_NAME} in {self.output_dir} is not up to date: {error}"
+        if not failed:
+            logger.info(str(pushed))
+        elif not self._warned:
+            logger.warning(f"{pushed}\nTraining is not affected; further failures are not told here, {note}")
+        self._warned = failed
         return pushed

@@ -32,13 +32,15 @@ def ask_hub(action: str, target: Target, deadline: float, **request) -> dict:
     """One request to the Hub, over within `deadline` seconds and a few more.
 
     Args:
-        action: `check`, `push` (with `directory`, `message`) or `fetch` (with `cache_dir`, `files`); see `worker.py`.
+        action: `check`, `push` (with `directory`, `files`, `message`) or `fetch` (with `cache_dir`, `files`); see
+            `worker.py`.
         request: what the action needs, and values in place of `PATIENCE`.
 
     Returns:
         `{"ok": True, ...}`, or `{"ok": False, "reason", "permanent"}`, without any token in it.
     """
     request = {**PATIENCE, **dataclasses.asdict(target), "action": action, "deadline": deadline, **request}
+    request["parent"] = os.getpid()
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     # -P: the worker's folder must not come first on the path, where its neighbours would hide libraries.
     process = subprocess.Popen(

@@ -24,6 +24,7 @@ class Pushed:
     repo_id, url, revision: where the model is; None where it did not get there.
     problem: what went wrong, None if the model is there and, where that was asked for, proven to be.
     proof: what was compared after download, in words.
+    later: command that mends the problem, where it is another than the one that was given.
     """
 
     repo_id: str
@@ -31,10 +32,12 @@ class Pushed:
     revision: str | None = None
     problem: str | None = None
     proof: str | None = None
+    later: str | None = None
 
     def __str__(self) -> str:
         if self.problem:
-            return f"not {'verified' if self.revision else 'pushed to ' + self.repo_id}: {self.problem}"
+            later = f"; to push it later:\n    {self.later}" if self.later else ""
+            return f"not {'verified' if self.revision else 'pushed to ' + self.repo_id}: {self.problem}{later}"
         return f"pushed: {self.url} at revision {self.revision}" + (f"; {self.proof}" if self.proof else "")
 
 
@@ -60,7 +63,8 @@ def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float)
         check_repository(copy)
     except (OSError, ValueError) as error:
         return Pushed(target.repo_id, problem=str(error))
-    answer = ask_hub("push", target, deadline, directory=str(copy), message=message)
+    names = [path.as_posix() for path in repository_files(copy)]
+    answer = ask_hub("push", target, deadline, directory=str(copy), files=names, message=message)
     if not answer["ok"]:
         return Pushed(target.repo_id, problem=answer["reason"])
     return Pushed(answer["repo_id"], answer["url"], answer["revision"])

@@ -40,6 +40,8 @@ STALE = re.compile(
     r"[^/]*\.(safetensors|bin|pt|pth|pkl|ckpt|h5|msgpack|index\.json|model)|tokenizer[^/]*|vocab[^/]*|merges\.txt"
     r"|(special_tokens_map|added_tokens|sentence_bert_config)\.json"
 )
+# What was made of earlier weights, or scored with them, leaves where the weights change.
+OF_WEIGHTS = re.compile(r"(onnx|openvino|\.eval_results)/.*")
 PERMANENT_STATUS = (400, 401, 402, 403, 413, 422)
 # Of httpx2, or of httpx with older versions of huggingface_hub.
 _LIBRARY_CLIENT = get_session()
@@ -120,30 +122,35 @@ def check(api: HfApi, request: dict) -> dict:
 
 
 def push(api: HfApi, request: dict) -> dict:
-    """Make the head of the branch hold the files of `directory`, by one commit; by none where it holds them already.
+    """Make the head of the branch hold the `files` of `directory`, by one commit; by none where it holds them already.
 
     An answer may get lost after the commit was made: so each attempt looks at the head first, and the commit names
-    the head it was made for, by which the Hub refuses a second one.
+    the head it was made for, by which the Hub refuses a second one. The files are named by who asks: those that are
+    found there may have become fewer since, and what is not among them is taken for an earlier model's.
     """
     directory = pathlib.Path(request["directory"])
-    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    files = {name: directory / name for name in request["files"]}
+    if gone := [name for name, path in files.items() if not path.is_file()]:
+        raise Refused(f"the private copy {directory} is no longer whole: {gone[0]} is gone")
     if "/" not in request["repo_id"]:
         request = {**request, "repo_id": _with_namespace(request["repo_id"], api.whoami())}
     repo_id, revision = request["repo_id"], request["revision"]
     head = _head(api, request)
     remote = _remote_files(api, repo_id, head)
     answer = {"repo_id": repo_id, "url": f"{api.endpoint}/{repo_id}"}
-    if _holds(remote, files):
+    new = _new(remote, files)
+    stale = _stale(remote, files, new)
+    if not (new or stale):
         return {**answer, "revision": head, "new_commit": False}
     commit = api.create_commit(
         repo_id,
         [CommitOperationAdd(name, str(path)) for name, path in sorted(files.items())]
-        + [CommitOperationDelete(path) for path in _stale(remote, files)],
+        + [CommitOperationDelete(path) for path in stale],
         commit_message=request["message"],
         revision=revision,
         parent_commit=head,
     )
-    if not _holds(_remote_files(api, repo_id, commit.oid), files):
+    if _new(_remote_files(api, repo_id, commit.oid), files):
         raise HubError(f"commit {commit.oid} of {repo_id} does not hold the files that were sent")
     return {**answer, "revision": commit.oid, "new_commit": True}
 
@@ -170,7 +177,7 @@ def answer(request: dict) -> dict:
     Args:
         request: `action`; `repo_id`, `revision`, `private`, `token` (None: the one of this machine); `attempts`,
             `first_wait` (seconds, doubled each time), `timeout` (seconds without an answer), `deadline` (seconds in
-            all); and what the action needs.
+            all); `parent` (process id); and what the action needs.
 
     Returns:
         `{"ok": True, ...}` as the action says, or `{"ok": False, "reason", "permanent"}`.
@@ -221,13 +228,17 @@ def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str,
     return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}
 
 
-def _holds(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> bool:
-    same = (name in remote and remote[name][0] == _digest(path, remote[name][1]) for name, path in files.items())
-    return not _stale(remote, files) and all(same)
+def _new(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
+    """Files that a commit lacks or holds otherwise."""
+    return [
+        name for name, path in files.items() if name not in remote or remote[name][0] != _digest(path, remote[name][1])
+    ]
 
 
-def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
-    return [path for path in remote if path not in files and STALE.fullmatch(path)]
+def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path], new: list[str]) -> list[str]:
+    weights = any(name.endswith(".safetensors") for name in new)
+    left = [path for path in remote if path not in files]
+    return [path for path in left if STALE.fullmatch(path) or (weights and OF_WEIGHTS.fullmatch(path))]
 
 
 def _digest(path: pathlib.Path, large: bool) -> str:
@@ -263,7 +274,7 @@ def _causes(error: BaseException | None):
 
 
 def _describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"For more information check: \S+ ?", "", " ".join(str(error).split()))
     return text if isinstance(error, Refused) else f"{type(error).__name__}: {text}"[:600]
 
 
@@ -273,17 +284,24 @@ def _retry_after(response) -> float:
     return float(value) if value.isdigit() else float(limit.reset_in_seconds if limit else 0)
 
 
+def _watch(request: dict, over: threading.Event) -> None:
+    """End the process with its parent, whose next start pushes what is then the best, and at its deadline."""
+    end = time.monotonic() + request["deadline"] + 60
+    while not over.wait(0.5):
+        if os.getppid() != request["parent"] or time.monotonic() > end:
+            os._exit(1)
+
+
 def main() -> None:
-    """Answer one request, or with `--stay` one after another. A worker whose parent died ends at its deadline."""
+    """Answer one request, or with `--stay` one after another."""
     answers, sys.stdout = sys.stdout, sys.stderr
     set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
     for line in sys.stdin:
         request = json.loads(line)
-        watchdog = threading.Timer(request["deadline"] + 60, os._exit, [1])
-        watchdog.daemon = True
-        watchdog.start()
+        over = threading.Event()
+        threading.Thread(target=_watch, args=(request, over), daemon=True).start()
         print(json.dumps(answer(request)), file=answers, flush=True)
-        watchdog.cancel()
+        over.set()
         if "--stay" not in sys.argv:  # not at the end of stdin: processes forked meanwhile may hold the other end
             break
 
