@@ -33,5 +33,5 @@ def plot_margins(summary: dict, path: pathlib.Path) -> None:
                     panel.axhline(line["ours"][column]["mean"], linestyle="--", label=line["label"])
         panel.axvline(PAPER_BEST, color="black", linestyle=":", label="the paper's best, 0.125")
         panel.set(xlabel="margin m in radians", ylabel="Spearman x100", title=column)
-        panel.legend(fontsize="small", frameon=False)
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110, metadata={"Software": None})
