@@ -201,7 +201,7 @@ class TestText:
 
     def test_the_teacher_of_a_feature_directory(self, sources, tmp_path):
         made = trainer(sources, tmp_path)
-        manifest = {"image_dim": 6, "text_dim": 6, "teacher": {"name": "/home/me/clip"}}
+        manifest = {"image_dim": 6, "text_dim": 6, "images": 48, "teacher": {"name": "/home/me/clip"}}
         made.train_dataset.captions = FeatureStore(tmp_path, {**manifest, "shards": [{"captions": {"rows": 48}}]})
         write_card(made, TEMPLATE, tmp_path)
         assert (
