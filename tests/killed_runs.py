@@ -168,7 +168,9 @@ def attempt(command: list[str], world: int, log: pathlib.Path, arrange=None, vic
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
                 statuses[waiting.pop(child)] = os.waitstatus_to_exitcode(status)
-        if waiting and (any(statuses) or time.monotonic() > deadline):
+        # After SIGTERM each process leaves by itself.
+        has_failed = any(status not in (None, 0, train.STOPPED_BY_SIGTERM) for status in statuses)
+        if waiting and (has_failed or time.monotonic() > deadline):
             for child in waiting:
                 os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
