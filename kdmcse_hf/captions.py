@@ -81,8 +81,12 @@ class Captions:
         self._features = list(widths)
         # Without `image_id` each caption is of a picture of its own.
         self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
-        self.num_images = len(np.unique(self._image_ids))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
+
+    @property
+    def num_images(self) -> int:
+        """Different pictures; counted when asked, since training never does."""
+        return len(np.unique(self._image_ids))
 
     def __len__(self) -> int:
         return len(self._dataset)

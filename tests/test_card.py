@@ -25,7 +25,6 @@ from kdmcse_hf.feature_store import FeatureStore
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEMPLATE = ROOT / "model_cards" / "template.md"
-sys.path.append(str(ROOT / "recipes"))  # last: recipes/evaluate.py is no library
 
 CANARY = "hf_" + "CanaryCanaryCanaryCanary0123456789"
 HISTORY = [

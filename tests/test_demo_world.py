@@ -2,16 +2,13 @@
 
 import json
 import random
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
 from scipy.stats import spearmanr
 
 pytest.importorskip("PIL")
-sys.path.append(str(ROOT / "recipes"))  # last: recipes/evaluate.py must not hide the library
 
 from demo.language import COLOUR_WORDS, KIND_WORDS, SIZE_WORDS, caption  # noqa: E402
 from demo.scene import Scene, Thing, gold_score, sample_scene  # noqa: E402

@@ -9,12 +9,10 @@ import sys
 import types
 
 import evaluate
+import push_metric
 import pytest
 from huggingface_hub.errors import LocalTokenNotFoundError
 from huggingface_hub.utils import filter_repo_objects
-
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: it holds an evaluate.py of its own
-import push_metric
 
 
 class FolderApi:

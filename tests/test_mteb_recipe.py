@@ -1,6 +1,5 @@
 """recipes/run_mteb.py: the pairs that MTEB is given, both figures, the reason of each difference."""
 
-import pathlib
 import sys
 import types
 
@@ -12,7 +11,6 @@ import tiny
 from kdmcse_hf.evaluation.senteval import SICK_FILES, STSB_FILES, YEARS
 
 pytest.importorskip("sentence_transformers")
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py hides the library
 import run_mteb
 
 

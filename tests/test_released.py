@@ -5,8 +5,8 @@ import json
 import os
 import pathlib
 import shutil
-import sys
 
+import import_checkpoint  # noqa: E402
 import numpy as np
 import pytest
 import tiny
@@ -17,10 +17,6 @@ from transformers import AutoModel, AutoTokenizer
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.evaluation.pooling import find_pooling
 from kdmcse_hf.released import load_released
-
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py is no library
-
-import import_checkpoint  # noqa: E402
 
 IMAGE, TEXT, SHARED = 6, 6, 5
 Linears = dict[str, torch.nn.Linear]

@@ -5,6 +5,7 @@ import json
 import pathlib
 import sys
 
+import export_onnx  # noqa: E402
 import pytest
 import tiny
 import torch
@@ -12,10 +13,6 @@ from safetensors import safe_open
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py is no library
-
-import export_onnx  # noqa: E402
 
 FAMILIES = ["bert", "roberta"]
 

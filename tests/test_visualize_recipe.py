@@ -1,6 +1,5 @@
 """recipes/visualize.py: figures of dropout views, and what it refuses."""
 
-import pathlib
 import sys
 
 import numpy as np
@@ -10,7 +9,6 @@ from transformers import AutoModel, BertConfig
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "recipes"))  # last: recipes/evaluate.py hides the library
 import visualize
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
