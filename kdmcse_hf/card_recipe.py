@@ -2,21 +2,14 @@
 
 import functools
 import hashlib
-import os
 import pathlib
 import re
-from typing import TYPE_CHECKING
+from importlib.metadata import version
 
-import transformers
 import yaml
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-
-import kdmcse_hf
-
-if TYPE_CHECKING:
-    from .trainer import KDMCSETrainer
 
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
@@ -69,32 +62,34 @@ def hub_id(name: str | None) -> str | None:
     return name
 
 
-def write_recipe(trainer: "KDMCSETrainer", directory: str | pathlib.Path) -> None:
-    """Write `training.yaml`: the keys of recipes/train.py that made the run, and what else repeating it takes.
+def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory: str | pathlib.Path) -> None:
+    """Write `training.yaml`: the keys of recipes/train.py that made a run, and what else repeating it takes.
 
-    Seed and, of an encoder on the Hub, the commit are among them. Of local files the names alone are published, since
-    their folders mean nothing elsewhere; comments say so, and tell the encoder's weights by their checksum.
+    Of an encoder on the Hub the commit is among them. Of local files the names alone are published, since their
+    folders mean nothing elsewhere; comments say so, and tell the encoder's weights by their checksum.
 
     Args:
-        trainer: its `recipe` holds the keys given, by a file or by flags.
+        recipe: the keys given, by a file or by flags, with their values.
+        seed: of the run.
+        name: of the model, which becomes `output_dir`.
+        world_size: number of processes.
         directory: of the repository.
     """
-    recipe, args = trainer.recipe, trainer.args
-    given = {name: value for name, value in recipe.items() if not is_private(name)}
-    values = {name: _whole(portable(value)) for name, value in given.items()}
+    given = {key: value for key, value in recipe.items() if not is_private(key)}
+    values = {key: _whole(portable(value)) for key, value in given.items()}
     if base := hub_id(recipe.get("model_name_or_path")):
         values["model_name_or_path"] = base
         path = try_to_load_from_cache(base, "config.json", revision=recipe.get("model_revision"))
         if found := _CACHED.search(f"{path if isinstance(path, str) else recipe['model_name_or_path']}"):
             values["model_revision"] = found[2]
-    values |= {"seed": args.seed, "output_dir": os.path.basename(os.path.abspath(args.output_dir))}
-    processes = f"--num_processes {args.world_size} " if args.world_size > 1 else ""
+    values |= {"seed": seed, "output_dir": name}
+    processes = f"--num_processes {world_size} " if world_size > 1 else ""
     lines = [
         f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
-        f"Keys that are not here had the defaults of kdmcse_hf {kdmcse_hf.__version__}, transformers "
-        f"{transformers.__version__}.",
+        f"Keys that are not here had the defaults of kdmcse_hf {version('kdmcse_hf')}, transformers "
+        f"{version('transformers')}.",
     ]
-    if local := [name for name, value in given.items() if _is_local(name, value)]:
+    if local := [key for key, value in given.items() if _is_local(key, value)]:
         lines += [
             f"Local files of the author's, of which this holds the names alone: {', '.join(local)}.",
             "Without them, in the folder where the command is started, the run cannot be repeated.",

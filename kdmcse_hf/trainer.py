@@ -1,5 +1,6 @@
 """`KDMCSETrainer`: mixed training with STS-B dev as the judge, on the documented hooks of `transformers.Trainer`."""
 
+import os
 from collections import defaultdict
 
 import datasets
@@ -13,16 +14,18 @@ from .batches import MixedRows, SentenceCollator, StsSentences
 from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import write_card
 from .configuration_kdmcse import KDMCSEConfig
-from .evaluation.sts import sts_scores
-from .hub import BestPusher, PushBest, Pushed, push_final, start_pushing
+from .evaluation.sts import pairs_name, sts_scores
+from .feature_store import FeatureStore
+from .hub import BestPusher, Pushed
 from .modeling_kdmcse import KDMCSEModel
-from .resume import ResumableTrainer
+from .push_best import PushBest, push_final, start_pushing
+from .resumable_trainer import ResumableTrainer
+from .run_record import run_record
+from .run_summary import SCORES, RunSummary, changed_arguments
 from .sampler import MixedBatchSampler
 from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
-
-_SCORES = ("spearman", "pearson", "alignment", "uniformity")
 
 
 class KDMCSETrainer(ResumableTrainer):
@@ -71,9 +74,9 @@ class KDMCSETrainer(ResumableTrainer):
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
             _check_metric(args)
-        self.best_pusher: BestPusher | None = None
         self.pushed: Pushed | None = None
-        own = [PushBest(self)]
+        self._push_best = PushBest(write_card=self.create_model_card)
+        own: list[TrainerCallback] = [self._push_best]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
@@ -159,12 +162,47 @@ class KDMCSETrainer(ResumableTrainer):
         """(m, H) embeddings of distinct sentences -> Spearman, Pearson, alignment and uniformity of their pairs."""
         return sts_scores(*self._sts.pairs(prediction.predictions, prediction.label_ids))
 
+    def run_record(self) -> dict:
+        """What the run depends on, as its checkpoints keep it."""
+        period, max_length = self.train_sampler().period, self.data_collator.max_length
+        return run_record(self.args, self.train_dataset, self.model.config, period, max_length)
+
+    def run_summary(self) -> RunSummary:
+        """The facts of the run that its model card tells, as they stand now."""
+        args, rows, state = self.args, self.train_dataset, self.state
+        name = os.path.basename(os.path.abspath(args.output_dir))
+        pairs = (self.eval_dataset or {}).get("stsb")
+        return RunSummary(
+            config=self.model.config,
+            encoder_class=type(self.model.encoder).__name__,
+            name=name,
+            repo_id=self.hub_model_id or args.hub_model_id or name,
+            recipe=self.recipe,
+            text_rows=rows.text_rows,
+            caption_rows=rows.caption_rows,
+            teacher=rows.captions.manifest["teacher"]["name"] if isinstance(rows.captions, FeatureStore) else None,
+            max_length=self.data_collator.max_length,
+            batch_size=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
+            world_size=args.world_size,
+            seed=args.seed,
+            run_values=changed_arguments(args),
+            dev_name="STS-B dev" if pairs is None else pairs_name(pairs),
+            steps=state.global_step,
+            best_step=state.best_global_step if args.load_best_model_at_end else None,
+            history=state.log_history,
+        )
+
     def create_model_card(self, **kwargs) -> None:
         """Write README.md and the files it speaks of into `output_dir`."""
         if self._card_template is None:
             super().create_model_card(**kwargs)
         elif self.is_world_process_zero():
-            write_card(self, self._card_template, self.args.output_dir)
+            write_card(self.run_summary(), self._card_template, self.args.output_dir)
+
+    @property
+    def best_pusher(self) -> BestPusher | None:
+        """What pushes the best model to the Hub; None until the Hub was asked."""
+        return self._push_best.pusher
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Ask the Hub before training; one that would not take the model is a warning, or an error by `require_push`.
@@ -172,7 +210,9 @@ class KDMCSETrainer(ResumableTrainer):
         Raises:
             ValueError: a repository name or branch that is not allowed; with `require_push`, any problem.
         """
-        self.best_pusher = start_pushing(self, token, private)
+        model_bytes = sum(weight.nbytes for weight in self.model.parameters())
+        pusher = start_pushing(self.args, model_bytes, self.is_world_process_zero(), token, private)
+        self._push_best.pusher, self.hub_model_id = pusher, pusher.target.repo_id
 
     def push_to_hub(self, commit_message: str | None = None, token: str | None = None, **kwargs) -> Pushed | None:
         """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
@@ -189,7 +229,9 @@ class KDMCSETrainer(ResumableTrainer):
         self.save_model(_internal_call=True)
         self.create_model_card()
         if self.is_world_process_zero():
-            self.pushed = push_final(self)
+            pairs = next(iter((self.eval_dataset or {}).values()), None)
+            columns = pairs and tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
+            self.pushed = push_final(self.best_pusher, self.args, self.state, columns)
         return self.pushed
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
@@ -232,6 +274,6 @@ def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
 
 
 def _check_metric(args: KDMCSETrainingArguments) -> None:
-    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in _SCORES]
+    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in SCORES]
     if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
         raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

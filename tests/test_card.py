@@ -96,7 +96,7 @@ def trainer(sources, tmp_path, objective="kdmcse", recipe=None, base=None, **arg
 
 def card_of(*parts, **keys) -> ModelCard:
     made = trainer(*parts, **keys)
-    write_card(made, TEMPLATE, made.args.output_dir)
+    write_card(made.run_summary(), TEMPLATE, made.args.output_dir)
     return ModelCard.load(pathlib.Path(made.args.output_dir, "README.md"))
 
 
@@ -151,7 +151,7 @@ class TestMetadata:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         for name in (str(folder), "owner/base"):
             made = trainer(sources, tmp_path, recipe={"model_name_or_path": name, "max_steps": 4.0}, seed=7)
-            write_card(made, TEMPLATE, tmp_path)
+            write_card(made.run_summary(), TEMPLATE, tmp_path)
             text = (tmp_path / "training.yaml").read_text()
             assert yaml.safe_load(text) == {
                 "model_name_or_path": "owner/base",
@@ -202,7 +202,7 @@ class TestText:
         made = trainer(sources, tmp_path)
         manifest = {"image_dim": 6, "text_dim": 6, "images": 48, "teacher": {"name": "/home/me/clip"}}
         made.train_dataset.captions = FeatureStore(tmp_path, {**manifest, "shards": [{"captions": {"rows": 48}}]})
-        write_card(made, TEMPLATE, tmp_path)
+        write_card(made.run_summary(), TEMPLATE, tmp_path)
         assert (
             "| captions with teacher features | 48 | not named; teacher clip |" in (tmp_path / "README.md").read_text()
         )

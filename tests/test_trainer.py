@@ -294,7 +294,7 @@ def test_evaluation_on_start_is_not_repeated_on_resuming(tmp_path):
 
 
 def test_processes_that_would_resume_from_different_checkpoints_do_not_start(tmp_path, monkeypatch):
-    monkeypatch.setattr("kdmcse_hf.resume.gather_object", lambda found: [*found, "checkpoint-4"])
+    monkeypatch.setattr("kdmcse_hf.resumable_trainer.gather_object", lambda found: [*found, "checkpoint-4"])
     with pytest.raises(ResumeError, match=r"different checkpoints \(None, checkpoint-4\): .* that all machines see"):
         trainer(tmp_path).train()
 
@@ -374,7 +374,7 @@ def test_resuming_with_other_values_says_what_changed_and_what_that_means(tmp_pa
     trainer(tmp_path, max_steps=8, eval_steps=4).train()
     shutil.rmtree(tmp_path / "out" / "checkpoint-8")
     warnings = []
-    monkeypatch.setattr("kdmcse_hf.resume.logger.warning", warnings.append)
+    monkeypatch.setattr("kdmcse_hf.resumable_trainer.logger.warning", warnings.append)
     trainer(tmp_path, max_steps=8).train(resume_from_checkpoint=True)
     assert not warnings, "nothing changed, nothing said"
     shutil.rmtree(tmp_path / "out" / "checkpoint-8")
@@ -420,7 +420,7 @@ def test_patience_of_a_resumed_run_is_the_one_given(tmp_path):
 def test_a_change_is_spoken_of_once(tmp_path, monkeypatch):
     trainer(tmp_path, max_steps=4).train()
     warnings = []
-    monkeypatch.setattr("kdmcse_hf.resume.logger.warning", warnings.append)
+    monkeypatch.setattr("kdmcse_hf.resumable_trainer.logger.warning", warnings.append)
     for _ in range(2):
         shutil.rmtree(tmp_path / "out" / "checkpoint-12", ignore_errors=True)
         trainer(tmp_path, learning_rate=1e-3, save_total_limit=None).train(resume_from_checkpoint=True)

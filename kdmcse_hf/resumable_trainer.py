@@ -9,12 +9,12 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, 
 from transformers.utils import logging
 
 from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
-from .interruption import StopOnSigterm
-from .run_facts import RunFacts, differences, run_facts
+from .run_record import RunRecord, differences
+from .stop_on_sigterm import StopOnSigterm
 
 logger = logging.get_logger(__name__)
 
-_OWN = (EarlyStoppingCallback, RunFacts)
+_OWN = (EarlyStoppingCallback, RunRecord)
 
 
 class ResumableTrainer(Trainer):
@@ -26,7 +26,7 @@ class ResumableTrainer(Trainer):
     """
 
     def __init__(self, callbacks: list[TrainerCallback], **kwargs):
-        self._stop = StopOnSigterm(self)
+        self._stop = StopOnSigterm(lambda pending: self.accelerator.reduce(pending, "sum"))
         super().__init__(callbacks=[self._stop, _RunCallback(), *callbacks], **kwargs)
 
     @property
@@ -45,23 +45,27 @@ class ResumableTrainer(Trainer):
             ResumeError: a checkpoint that is not whole, or one of another objective or width.
             CheckpointError: a checkpoint could not be written; those before it are whole.
         """
-        facts = run_facts(self) if self.model else {}  # a search makes the model of each trial later
+        record = self.run_record() if self.model else {}  # a search makes the model of each trial later
         if resume_from_checkpoint is True:
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
                 raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
         self._check_agreement(resume_from_checkpoint)
         if resume_from_checkpoint:
-            self._check_checkpoint(resume_from_checkpoint, facts)
+            self._check_checkpoint(resume_from_checkpoint, record)
             if self._has_ended(state := _state(resume_from_checkpoint)):
                 return self._end_again(resume_from_checkpoint, state)
-            self.args.eval_on_start = False  # it was, when the run began
-        self.remove_callback(RunFacts)
-        self.add_callback(RunFacts(facts))
+            self.args.eval_on_start = False  # already done when the run first started
+        self.remove_callback(RunRecord)
+        self.add_callback(RunRecord(record))
         try:
             return super().train(resume_from_checkpoint, **kwargs)
         finally:
-            self._stop.let_go()
+            self._stop.restore_handler()
+
+    def run_record(self) -> dict:
+        """What the run depends on, as its checkpoints keep it; a subclass says what that is."""
+        return {}
 
     def _check_agreement(self, checkpoint: str | None) -> None:
         found = gather_object([checkpoint and os.path.basename(os.path.normpath(checkpoint))])
@@ -71,13 +75,13 @@ class ResumableTrainer(Trainer):
                 f"{self.args.output_dir} must be one folder that all machines see"
             )
 
-    def _check_checkpoint(self, checkpoint: str, facts: dict) -> None:
+    def _check_checkpoint(self, checkpoint: str, record: dict) -> None:
         if fault := checkpoint_fault(checkpoint):
             raise ResumeError(
                 f"{checkpoint} cannot be resumed from: {fault}. Take an earlier checkpoint (auto_resume: true finds "
                 "the newest whole one), or start anew from its weights by model_name_or_path"
             )
-        if changed := differences(checkpoint, facts):
+        if changed := differences(checkpoint, record):
             logger.warning(
                 f"{checkpoint} was written by a run with other values:\n  "
                 + "\n  ".join(changed)
@@ -124,7 +128,7 @@ class ResumableTrainer(Trainer):
         super().log(logs, start_time)
 
     def _load_callback_state(self) -> None:
-        """What was counted comes from the checkpoint; patience and facts are those of this start."""
+        """What was counted comes from the checkpoint; patience and record are those of this start."""
         own = {type(each): each.state()["args"] for each in self.callback_handler.callbacks if isinstance(each, _OWN)}
         super()._load_callback_state()
         for callback in self.callback_handler.callbacks:

@@ -4,16 +4,14 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, TrainerCallback
 
 from .batches import MixedRows
-
-if TYPE_CHECKING:
-    from .trainer import KDMCSETrainer
+from .configuration_kdmcse import KDMCSEConfig
+from .training_args import KDMCSETrainingArguments
 
 _SAMPLE = 20_000  # rows of each set that its digest covers, evenly spread; the number of rows is compared beside it
 _BLOCK = 1_000
@@ -46,50 +44,59 @@ _SCHEDULE_NAMES = (
 )
 
 
-class RunFacts(TrainerCallback, ExportableState):
-    """Facts of a run, which Trainer writes into the `trainer_state.json` of every checkpoint.
+class RunRecord(TrainerCallback, ExportableState):
+    """The record of a run, which Trainer writes into the `trainer_state.json` of every checkpoint.
 
     Args:
-        facts: name and value as JSON has them; those of a finished checkpoint when Trainer restores callbacks.
+        record: name and value as JSON has them; those of a finished checkpoint when Trainer restores callbacks.
     """
 
-    def __init__(self, facts: dict):
-        self.facts = facts
+    def __init__(self, record: dict):
+        self.record = record
 
     def state(self) -> dict:
         """As Trainer stores it."""
-        return {"args": {"facts": self.facts}, "attributes": {}}
+        return {"args": {"record": self.record}, "attributes": {}}
 
 
-def run_facts(trainer: "KDMCSETrainer") -> dict:
-    """Everything that the batches, the loss and the optimizer of a run depend on."""
-    args, rows, config = trainer.args, trainer.train_dataset, trainer.model.config
-    facts = {
+def run_record(
+    args: KDMCSETrainingArguments, rows: MixedRows, config: KDMCSEConfig, period: int | None, max_length: int
+) -> dict:
+    """Everything that the batches, the loss and the optimizer of a run depend on.
+
+    Args:
+        args: of the run.
+        rows: that it trains on.
+        config: of the model.
+        period: p of Algorithm 1, as the sampler has it.
+        max_length: tokens of a training sentence.
+    """
+    record = {
         "seed": args.seed if args.data_seed is None else args.data_seed,
         "text_dataset": _digest(rows, 0, rows.text_rows),
         "multimodal_dataset": _digest(rows, rows.text_rows, len(rows)),
-        "multimodal_period": trainer.train_sampler().period,
-        "max_length": trainer.data_collator.max_length,
+        "multimodal_period": period,
+        "max_length": max_length,
         "world_size": args.world_size,
         "rows of a step": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
         "mini_batch_size": args.mini_batch_size,
     }
-    facts |= {name: getattr(args, name) for name in _SCHEDULE_NAMES}
-    facts |= {f"{name} of the objective": value for name, value in config.objective_values().items()}
-    return json.loads(json.dumps(facts))  # as a checkpoint gives them back: enums and tuples are JSON's own
+    record |= {name: getattr(args, name) for name in _SCHEDULE_NAMES}
+    record |= {f"{name} of the objective": value for name, value in config.objective_values().items()}
+    return json.loads(json.dumps(record))  # as a checkpoint gives them back: enums and tuples become JSON's own
 
 
-def differences(checkpoint: str, facts: dict) -> list[str]:
-    """One line for each fact that the checkpoint was written under another value of, with what follows from it."""
+def differences(checkpoint: str, record: dict) -> list[str]:
+    """One line for each value that differs from the checkpoint's record, with what follows from it."""
     state = json.loads(pathlib.Path(checkpoint, TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    stored = state.get("stateful_callbacks", {}).get(RunFacts.__name__)
+    stored = state.get("stateful_callbacks", {}).get(RunRecord.__name__)
     if stored is None:
         return []
-    old = stored["args"]["facts"]
+    old = stored["args"]["record"]
     return [
         f"{name} was {old[name]!r} and is {value!r}: {_meaning(name)}"
-        for name, value in facts.items()
+        for name, value in record.items()
         if name in old and old[name] != value
     ]
 
