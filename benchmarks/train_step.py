@@ -62,7 +62,7 @@ def loss_alone(model: KDMCSEModel, rows: int):
     features = torch.randn(rows, TEACHER)
 
     def step(batch: dict) -> None:
-        parts = model.losses(embeddings.requires_grad_(), features, features, torch.arange(rows))
+        parts = model.compute_losses(embeddings.requires_grad_(), features, features, torch.arange(rows))
         parts["loss"].backward()
 
     return step

@@ -72,7 +72,8 @@ class SentenceCollator:
 
     Args:
         tokenizer: of the text encoder; pads on the right.
-        max_length: tokens of a training sentence, the rest is cut. Sentences to be scored keep what the encoder takes.
+        max_length: tokens of a training sentence, the rest is cut.
+        token_limit: tokens of a sentence to be scored, what the encoder takes.
 
     Raises:
         ValueError: a tokenizer without padding token, or a `max_length` that leaves no room for words.
@@ -83,6 +84,7 @@ class SentenceCollator:
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 32
+    token_limit: int = 512
 
     def __post_init__(self):
         if self.tokenizer.pad_token_id is None:
@@ -96,7 +98,7 @@ class SentenceCollator:
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         scored = "number" in rows[0]
-        tokens = self._tokenize([row["text"] for row in rows], _longest(self.tokenizer) if scored else self.max_length)
+        tokens = self._tokenize([row["text"] for row in rows], self.token_limit if scored else self.max_length)
         if scored:
             numbers = torch.tensor([row["number"] for row in rows])
             return {**{name: ids[:, None] for name, ids in tokens}, "numbers": numbers}
@@ -118,8 +120,3 @@ class SentenceCollator:
 
 def _stack(rows: list[dict], name: str) -> torch.Tensor:
     return torch.from_numpy(np.stack([row[name] for row in rows]))
-
-
-def _longest(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens that the encoder takes; tokenizers without a limit say an astronomical number."""
-    return min(tokenizer.model_max_length, 512)

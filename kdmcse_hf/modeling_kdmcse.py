@@ -13,9 +13,11 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from .configuration_kdmcse import KDMCSEConfig
+from .encoding.declared_pooling import write_sentence_transformers_files
+from .encoding.pooling import pool
+from .encoding.slices import CPU_SLICES, encode_in_slices
 from .objectives import grounded_loss, rank_loss, simcse_loss
-from .repository import load_heads, save_heads, write_sentence_transformers_files
-from .slices import CPU_SLICES, encode_in_slices
+from .repository import load_heads, save_heads
 
 logger = logging.get_logger(__name__)
 
@@ -59,11 +61,11 @@ class KDMCSEModel(PreTrainedModel):
     """
 
     config_class = KDMCSEConfig
-    output_class = KDMCSEOutput  # a subclass whose `losses` has further parts declares them here
+    output_class = KDMCSEOutput  # a subclass whose `compute_losses` has further parts declares them here
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    # The wrapper computes no attention itself: what the encoder supports decides, and it was asked first.
+    # The wrapper computes no attention itself: backends depend on the encoder alone, which has already validated them.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: KDMCSEConfig, encoder: PreTrainedModel | None = None):
@@ -112,37 +114,36 @@ class KDMCSEModel(PreTrainedModel):
             mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
         """
         views = input_ids.shape[1]
-        at_once = mini_batch_size and mini_batch_size * views
-        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), at_once)
+        batch_size = mini_batch_size and mini_batch_size * views
+        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         if not return_loss:
             return self.output_class(sentence_embeddings=embeddings)
-        parts = self.losses(embeddings, image_embeds, text_embeds, image_ids)
+        parts = self.compute_losses(embeddings, image_embeds, text_embeds, image_ids)
         return self.output_class(sentence_embeddings=embeddings, **parts)
 
-    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
+    def embed(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, batch_size: int | None = None
+    ) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
 
-        With `at_once`, only so many sentences' activations are held at a time: the embeddings are kept, and when
+        With `batch_size`, only so many sentences' activations are held at a time: the embeddings are kept, and when
         their gradients are known the sentences are encoded again, slice by slice, under the same dropout masks.
         """
         slices = CPU_SLICES if input_ids.device.type == "cpu" else 1
-        if at_once is None or at_once >= len(input_ids) or not torch.is_grad_enabled():
+        if batch_size is None or batch_size >= len(input_ids) or not torch.is_grad_enabled():
             return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
         again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
         # The slice of the longest sentences holds no more tokens than so many sentences of middling length.
         longer = input_ids.shape[1] / attention_mask.sum(1).float().mean().item()
-        slices = max(slices, math.ceil(len(input_ids) / at_once * longer))
+        slices = max(slices, math.ceil(len(input_ids) / batch_size * longer))
         return encode_in_slices(again, input_ids, attention_mask, slices)
 
     def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (n, l, H)
-        if self.config.pooling == "cls":
-            return tokens[:, 0]
-        mask = attention_mask[:, :, None].to(tokens.dtype)
-        return (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        return pool(tokens, attention_mask, self.config.pooling)
 
-    def losses(
+    def compute_losses(
         self,
         embeddings: torch.Tensor,
         image_embeds: torch.Tensor | None = None,
@@ -160,7 +161,7 @@ class KDMCSEModel(PreTrainedModel):
         grounded = [part for name, part in parts.items() if name != "simcse_loss"]
         loss = parts["simcse_loss"] + self.config.grounding_weight * sum(grounded)
         if self.rank_loss is not None and text_embeds is not None:
-            # On the sentence embeddings themselves: behind a fresh head, the teacher's order would teach the head.
+            # Applied to the embeddings themselves: a randomly initialised head would absorb the signal.
             parts["rank_loss"] = self.rank_loss(*embeddings.unbind(dim=1), text_embeds)
             loss = loss + self.config.rank_weight * parts["rank_loss"]
         return {"loss": loss, **parts}
@@ -223,11 +224,11 @@ class KDMCSEModel(PreTrainedModel):
             ValueError: weights that fit no head of this model.
         """
         own = {name: tensor.shape for name, tensor in _split_state(self.state_dict())[1].items()}
-        strange = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
-        if strange:
+        unexpected = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
+        if unexpected:
             raise ValueError(
                 f"heads of {source} do not fit this configuration (hidden size, projection_dim, image_dim, text_dim): "
-                f"{', '.join(strange)}. Keep the checkpoint's values, or start with fresh heads by from_encoder"
+                f"{', '.join(unexpected)}. Keep the checkpoint's values, or start with fresh heads by from_encoder"
             )
         if fresh := sorted({name.split(".")[0] for name in own.keys() - state.keys()}):
             logger.warning(f"{source} holds no {', '.join(fresh)}: they start fresh")

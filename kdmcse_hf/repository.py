@@ -5,7 +5,6 @@ of their own, whose checksum the configuration keeps: without it, heads that got
 """
 
 import hashlib
-import json
 import pathlib
 
 import torch
@@ -43,34 +42,6 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
             f"(SHA-256 {_sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
     return load_file(path)
-
-
-def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: str, width: int) -> None:
-    """Write what `SentenceTransformer` needs to pool as training did; without it, it would take the mean.
-
-    The module names are the old ones, which every version of sentence-transformers knows.
-    """
-    directory = pathlib.Path(directory)
-    modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
-    modules = [
-        {"idx": int(name), "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for name, path, kind in modules
-    ]
-    poolings = {
-        "word_embedding_dimension": width,
-        "pooling_mode_cls_token": pooling == "cls",
-        "pooling_mode_mean_tokens": pooling == "mean",
-        "pooling_mode_max_tokens": False,
-        "pooling_mode_mean_sqrt_len_tokens": False,
-    }
-    (directory / "1_Pooling").mkdir(parents=True, exist_ok=True)
-    _write_json(directory / "modules.json", modules)
-    _write_json(directory / "1_Pooling" / "config.json", poolings)
-    _write_json(directory / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
-
-
-def _write_json(path: pathlib.Path, content) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _sha256(path: str | pathlib.Path) -> str:

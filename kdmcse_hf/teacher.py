@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel
 
+from .encoding.token_limit import token_limit
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -28,7 +30,7 @@ class Teacher:
         self.model = model.eval().requires_grad_(False)
         self.image_processor = image_processor
         self.tokenizer = tokenizer
-        self.max_length = min(model.config.text_config.max_position_embeddings, tokenizer.model_max_length)
+        self.max_length = token_limit(model, tokenizer)
         # SigLIP's text tower pools the last position, so it must see the padding that it was trained with.
         self.pad_to_longest = model.config.model_type == "clip"
 

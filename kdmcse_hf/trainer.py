@@ -14,6 +14,7 @@ from .batches import MixedRows, SentenceCollator, StsSentences
 from .captions import CAPTION_COLUMNS, CaptionSource
 from .card import write_card
 from .configuration_kdmcse import KDMCSEConfig
+from .encoding.token_limit import token_limit
 from .evaluation.sts import pairs_name, sts_scores
 from .feature_store import FeatureStore
 from .hub import BestPusher, Pushed
@@ -67,7 +68,9 @@ class KDMCSETrainer(ResumableTrainer):
         optimizers: tuple = (None, None),
     ):
         _check_devices(args)
-        max_length = _checked_length(model.config, processing_class, max_length)
+        if processing_class is None:
+            raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+        limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
         _check_sources(rows, model.config.objective, args.period)
@@ -82,7 +85,7 @@ class KDMCSETrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=SentenceCollator(processing_class, max_length),
+            data_collator=SentenceCollator(processing_class, _checked_length(max_length, limit), limit),
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -257,15 +260,10 @@ def _check_devices(args: KDMCSETrainingArguments) -> None:
         )
 
 
-def _checked_length(config: KDMCSEConfig, tokenizer: PreTrainedTokenizerBase | None, max_length: int) -> int:
-    if tokenizer is None:
-        raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
-    positions = getattr(config.encoder, "max_position_embeddings", None) or max_length
-    if max_length <= positions:
-        return max_length
-    longest = min(positions, tokenizer.model_max_length)
-    logger.warning(f"max_length is {max_length}: sentences are cut at {longest} tokens, what the encoder takes")
-    return longest
+def _checked_length(max_length: int, limit: int) -> int:
+    if max_length > limit:
+        logger.warning(f"max_length is {max_length}: sentences are cut at {limit} tokens, what the encoder takes")
+    return min(max_length, limit)
 
 
 def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from accelerate import PartialState
 
+from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.evaluation import (
     STS_TASKS,
     TRANSFER_TASKS,
@@ -25,7 +26,6 @@ from kdmcse_hf.evaluation import (
     to_markdown,
     to_text,
 )
-from kdmcse_hf.evaluation.pooling import find_pooling
 
 GROUPS = {"sts": STS_TASKS, "transfer": TRANSFER_TASKS, "alignment": ("STS-B-dev",)}
 TASKS = (*STS_TASKS, "STS-B-dev", *TRANSFER_TASKS)

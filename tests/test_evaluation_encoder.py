@@ -15,8 +15,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.evaluation import SentenceEncoder, evaluate_sts_task, load_sts_task
-from kdmcse_hf.evaluation.pooling import find_pooling
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "e", "f"]
 SENTENCES = ["a", "b c d e f", "c c", "a", "d e", "", "f a b", "b c d e f"]
@@ -138,7 +138,7 @@ def test_the_kdmcse_dict_comes_first(repository):
 
 def test_what_cannot_be_scored_is_refused(repository, tmp_path):
     declare(repository, [], {"pooling_mode": "max"})
-    with pytest.raises(ValueError, match="declares the pooling 'max'.*--pooling"):
+    with pytest.raises(ValueError, match="declares the pooling 'max'.*pooling cls"):
         find_pooling(str(repository))
     declare(repository, [("2", "2_Dense", "Dense")], {"pooling_mode": "cls"})
     with pytest.raises(ValueError, match="Dense"):

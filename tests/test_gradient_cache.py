@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.slices import encode_in_slices
+from kdmcse_hf.encoding.slices import encode_in_slices
 
 ROWS = 8
 OBJECTIVES = {

@@ -16,8 +16,8 @@ from transformers.utils import logging as transformers_logging
 
 from kdmcse_hf import KDMCSEConfig, KDMCSEModel
 from kdmcse_hf.batches import SentenceCollator
+from kdmcse_hf.encoding.slices import encode_in_slices
 from kdmcse_hf.repository import HEADS_NAME
-from kdmcse_hf.slices import encode_in_slices
 
 TEACHER = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM}
 FAMILIES = sorted(tiny.CONFIGS)
@@ -315,7 +315,7 @@ def test_the_released_heads(shared):
     for ours, theirs in heads.items():
         state = {"0.weight": arrays[f"in_w_{theirs}"], "0.bias": arrays[f"in_b_{theirs}"]}
         getattr(model, ours).load_state_dict(state)
-    parts = model.losses(embeddings, arrays["in_img"], arrays["in_txt"])
+    parts = model.compute_losses(embeddings, arrays["in_img"], arrays["in_txt"])
     torch.testing.assert_close(parts["simcse_loss"], arrays["loss_intra"], rtol=1e-6, atol=1e-12)
     torch.testing.assert_close(parts["image_loss"] + parts["text_loss"], arrays["loss_inter"], rtol=1e-6, atol=0)
     parts["loss"].backward()

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.evaluation.pooling import find_pooling
+from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.released import load_released
 
 IMAGE, TEXT, SHARED = 6, 6, 5
@@ -117,7 +117,7 @@ def test_the_recorded_heads_give_the_recorded_losses(shared, tmp_path):
     teacher = dense("vmlp.", "vmlp") | dense("tmlp.", "tmlp")
     torch.save({"visn_model": teacher, "grounding": dense("", "grounding")}, tmp_path / "mcse.pt")
     model = load_released(tmp_path).double()
-    parts = model.losses(arrays["in_cls"].double(), arrays["in_img"].double(), arrays["in_txt"].double())
+    parts = model.compute_losses(arrays["in_cls"].double(), arrays["in_img"].double(), arrays["in_txt"].double())
     # The import holds the heads in float32.
     torch.testing.assert_close(parts["simcse_loss"], arrays["loss_intra"].double(), rtol=1e-4, atol=1e-8)
     recorded = arrays["loss_inter"].double()

@@ -455,9 +455,9 @@ def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, 
 def test_sentences_are_cut_at_what_the_encoder_takes(tmp_path, monkeypatch):
     warnings = []
     monkeypatch.setattr("kdmcse_hf.trainer.logger.warning", warnings.append)
-    assert trainer(tmp_path, max_length=40).data_collator.max_length == 40
+    assert trainer(tmp_path, max_length=32).data_collator.max_length == 32
     assert not warnings
-    assert trainer(tmp_path, max_length=41).data_collator.max_length == 32, "the tokenizer's limit"
+    assert trainer(tmp_path, max_length=33).data_collator.max_length == 32, "the tokenizer's limit"
     assert "sentences are cut at 32 tokens" in warnings[0]
 
 

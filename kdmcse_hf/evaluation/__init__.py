@@ -3,7 +3,7 @@
 `alignment` and `uniformity` are in the module `alignment`.
 """
 
-from .encoder import SentenceEncoder
+from ..encoding.sentence_encoder import SentenceEncoder
 from .sts import STS_TASKS, evaluate_sts_task, load_sts_task, load_stsb, sts_scores
 from .tables import build_tables, to_latex, to_markdown, to_text
 from .transfer import TRANSFER_TASKS, evaluate_transfer_task, load_transfer_task

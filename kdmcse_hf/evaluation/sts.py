@@ -11,9 +11,9 @@ import datasets
 import numpy as np
 import torch
 
+from ..encoding.sentence_encoder import SentenceEncoder
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
-from .encoder import SentenceEncoder
 from .hub import load_hub_task
 from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
 

@@ -6,13 +6,15 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from ..evaluation.encoder import pool
-from ..evaluation.pooling import find_pooling
+from ..encoding.declared_pooling import find_pooling
+from ..encoding.pooling import pool
+from ..encoding.token_limit import token_limit
 from ..metrics.sts import correlations, cosine_similarities
 
 # First sentences, second sentences, gold scores (None: similarities are compared alone).
 Pairs = tuple[list[str], list[str], list[float] | None]
 SAMPLE = 64
+LONGEST = 128  # tokens of a sentence, enough for a comparison
 TOLERANCE = 1e-5
 _SENTENCES: Pairs = (
     ["A man is playing a guitar.", "Two dogs run across the snow.", "The committee met on Tuesday.", "42"],
@@ -50,7 +52,7 @@ def _similarities(repository: pathlib.Path, first: list[str], second: list[str])
     tokenizer = AutoTokenizer.from_pretrained(repository, local_files_only=True)
     model = AutoModel.from_pretrained(repository, local_files_only=True, dtype=torch.float32).eval()
     pooling, _ = find_pooling(str(repository), None)
-    limit = min(tokenizer.model_max_length, 128)
+    limit = min(token_limit(model, tokenizer), LONGEST)
     batch = tokenizer([*first, *second], padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    embeddings = pool(model(**batch), batch["attention_mask"], pooling).numpy()
+    embeddings = pool(model(**batch).last_hidden_state, batch["attention_mask"], pooling).numpy()
     return cosine_similarities(embeddings[: len(first)], embeddings[len(first) :])

@@ -31,7 +31,7 @@ def encode_in_slices(
         return encode(input_ids, attention_mask)
     positions = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
     lengths = (attention_mask * positions).amax(dim=1).clamp(min=1)
-    # The longest first: what later slices need fits where earlier ones were.
+    # Longest first, so that later slices reuse the memory of earlier ones.
     order = lengths.argsort(stable=True, descending=True)
     encoded = []
     for rows in order.chunk(slices):

@@ -1,10 +1,12 @@
-"""What a model repository declares about its pooling, in each of the three ways in use."""
+"""What a model repository declares about its pooling: read in each of the three ways in use, written in one."""
 
 import json
 import pathlib
 
 from transformers import AutoConfig
 from transformers.utils import cached_file
+
+from .pooling import POOLINGS
 
 DEFAULT_POOLING = "cls"
 # These leave cosines as they are.
@@ -36,12 +38,36 @@ def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, st
     if declared is None:
         _refuse_other_modules(name_or_path, list(kinds))
         declared = _pooling_module(name_or_path, kinds["Pooling"]) if "Pooling" in kinds else DEFAULT_POOLING
-    if declared not in ("cls", "mean"):
+    if declared not in POOLINGS:
         raise ValueError(
             f"{name_or_path} declares the pooling {declared!r}; 'cls' and 'mean' can be scored. "
-            "To score its encoder with one of them all the same, give --pooling cls or --pooling mean"
+            "To score its encoder with one of them all the same, give pooling cls or pooling mean"
         )
     return declared, subfolder
+
+
+def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: str, width: int) -> None:
+    """Write what `SentenceTransformer` needs to pool as training did; without it, it would take the mean.
+
+    The module names are the old ones, which every version of sentence-transformers knows.
+    """
+    directory = pathlib.Path(directory)
+    modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
+    modules = [
+        {"idx": int(name), "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for name, path, kind in modules
+    ]
+    poolings = {
+        "word_embedding_dimension": width,
+        "pooling_mode_cls_token": pooling == "cls",
+        "pooling_mode_mean_tokens": pooling == "mean",
+        "pooling_mode_max_tokens": False,
+        "pooling_mode_mean_sqrt_len_tokens": False,
+    }
+    (directory / "1_Pooling").mkdir(parents=True, exist_ok=True)
+    _write_json(directory / "modules.json", modules)
+    _write_json(directory / "1_Pooling" / "config.json", poolings)
+    _write_json(directory / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
 
 
 def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
@@ -49,7 +75,7 @@ def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
     if others:
         raise ValueError(
             f"{name_or_path} puts {others} around its encoder, which changes the embeddings and is not supported. "
-            "To score the encoder without it, give --pooling cls or --pooling mean"
+            "To score the encoder without it, give pooling cls or pooling mean"
         )
 
 
@@ -76,3 +102,7 @@ def _read_json(name_or_path: str, filename: str) -> dict | list | None:
         _raise_exceptions_for_gated_repo=False,
     )
     return None if path is None else json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+
+
+def _write_json(path: pathlib.Path, content) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -8,9 +8,10 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
 
-from .pooling import find_pooling
+from .declared_pooling import find_pooling
+from .pooling import POOLINGS, pool
+from .token_limit import token_limit
 
 
 class SentenceEncoder:
@@ -36,10 +37,10 @@ class SentenceEncoder:
         batch_size: int = 32,
         max_length: int | None = None,
     ):
-        if pooling not in ("cls", "mean"):
-            raise ValueError(f"pooling={pooling!r} is not one of 'cls', 'mean'")
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling is {pooling!r}: one of {', '.join(POOLINGS)} is needed")
         self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
-        self.max_length = max_length or _position_limit(model, tokenizer)
+        self.max_length = max_length or token_limit(model, tokenizer)
         self._memory: dict[str, np.ndarray] = {}
 
     @classmethod
@@ -78,15 +79,16 @@ class SentenceEncoder:
     def _tokenize(self, sentences: list[str]) -> BatchEncoding:
         return self.tokenizer(sentences, truncation=True, max_length=self.max_length)
 
-    def _forward(self, tokens: BatchEncoding, rows: Sequence[int], training: bool = False) -> torch.Tensor:
+    def _forward(self, tokenized: BatchEncoding, rows: Sequence[int], training: bool = False) -> torch.Tensor:
         batch = self.tokenizer.pad(
-            {key: [values[row] for row in rows] for key, values in tokens.items()}, return_tensors="pt"
+            {key: [values[row] for row in rows] for key, values in tokenized.items()}, return_tensors="pt"
         ).to(self.model.device)
         was_training = self.model.training
         self.model.train(training)
         try:
             with torch.inference_mode():
-                return pool(self.model(**batch), batch["attention_mask"], self.pooling).float()
+                tokens = self.model(**batch).last_hidden_state
+                return pool(tokens, batch["attention_mask"], self.pooling).float()
         finally:
             self.model.train(was_training)
 
@@ -103,22 +105,3 @@ class SentenceEncoder:
             embeddings[rows] = self._forward(tokens, rows)
         # Each row is filled on one rank only: the sum is the gathered matrix, exactly.
         return reduce(embeddings, "sum").cpu().numpy()
-
-
-def pool(output: BaseModelOutput, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """The sentence embeddings (bs, hidden) of an encoder's `last_hidden_state` (bs, length, hidden)."""
-    hidden = output.last_hidden_state
-    if pooling == "cls":
-        return hidden[:, 0]
-    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-
-
-def _position_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return tokenizer.model_max_length
-    # RoBERTa numbers its positions from the padding index on.
-    if "roberta" in model.config.model_type:
-        positions -= model.config.pad_token_id + 1
-    return min(positions, tokenizer.model_max_length)
