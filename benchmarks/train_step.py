@@ -16,8 +16,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.batches import SentenceCollator
-from kdmcse_hf.sampler import MixedBatchSampler
+from kdmcse_hf.data.batches import SentenceCollator
+from kdmcse_hf.data.sampler import MixedBatchSampler
 
 STEPS = 3  # batches of a round
 TEACHER = 512

@@ -18,10 +18,10 @@ import torch
 from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
-from kdmcse_hf.caption_sources import open_source
-from kdmcse_hf.extraction import ExtractionSettings, PictureSource, extract
-from kdmcse_hf.feature_shards import FeatureWriter
-from kdmcse_hf.teacher import Teacher
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.teacher.extraction import ExtractionSettings, PictureSource, extract
+from kdmcse_hf.teacher.sources.open_source import open_source
+from kdmcse_hf.teacher.teacher import Teacher
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -8,8 +8,8 @@ import pathlib
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from kdmcse_hf.card_recipe import hub_id
-from kdmcse_hf.card_results import OBJECTIVES, PAPER_NOTE, paper_rows
+from kdmcse_hf.card.recipe import hub_id
+from kdmcse_hf.card.results import OBJECTIVES, PAPER_NOTE, paper_rows
 from kdmcse_hf.evaluation.tables import STS_COLUMNS, to_markdown
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

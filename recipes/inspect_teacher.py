@@ -16,10 +16,11 @@ import sys
 import numpy as np
 from exit_status import run_or_refuse
 
-from kdmcse_hf import teacher_plots, teacher_statistics
-from kdmcse_hf.captions import CaptionSource, load_captions
-from kdmcse_hf.feature_store import FeatureStore
-from kdmcse_hf.teacher_plots import PAPER_THRESHOLD, TITLES
+from kdmcse_hf.data.captions import CaptionSource, load_captions
+from kdmcse_hf.features.store import FeatureStore
+from kdmcse_hf.teacher.plots import PAPER_THRESHOLD, TITLES
+from kdmcse_hf.teacher.teacher import analysis as teacher_statistics
+from kdmcse_hf.teacher.teacher import plots as teacher_plots
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 

@@ -18,11 +18,11 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.captions import CAPTION_COLUMNS, load_captions
-from kdmcse_hf.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
-from kdmcse_hf.data import load_text
+from kdmcse_hf.data.captions import CAPTION_COLUMNS, load_captions
+from kdmcse_hf.data.text import load_text
 from kdmcse_hf.evaluation.sts import load_stsb, pairs_name
-from kdmcse_hf.teacher_statistics import threshold_by_quantile
+from kdmcse_hf.teacher.analysis import threshold_by_quantile
+from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 
 logger = logging.get_logger("train")
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it

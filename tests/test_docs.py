@@ -1,17 +1,15 @@
 """The code of the documents runs, and what they point at is there."""
 
-import pathlib
 import re
 
 import pytest
 import tiny
 import torch
+from paths import ROOT
 from transformers import AutoModel
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.modeling_kdmcse import ProjectionHead
-
-ROOT = pathlib.Path(__file__).parents[1]
+from kdmcse_hf.model.modeling_kdmcse import ProjectionHead
 
 
 def python_blocks(document: str) -> list[str]:
