@@ -1,4 +1,7 @@
-"""Every phase of a push x every fault x both upload paths, against the loopback Hub: python tests/support/hub_matrix.py."""
+"""Every phase of a push x every fault x both upload paths, against the loopback Hub.
+
+python tests/support/hub_matrix.py
+"""
 
 import collections
 import dataclasses
