@@ -18,9 +18,10 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.data.captions import CAPTION_COLUMNS, load_captions
+from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.evaluation.sts import load_stsb, pairs_name
+from kdmcse_hf.model.objectives import objective_class
 from kdmcse_hf.teacher.analysis import threshold_by_quantile
 from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 
@@ -32,7 +33,7 @@ CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
-    if "image_embeds" in CAPTION_COLUMNS[arguments.objective] and captions is not None:
+    if objective_class(arguments.objective).teacher_columns and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
@@ -78,7 +79,8 @@ def build_trainer(
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
-    captions = load_captions(data.multimodal_dataset, model_arguments.objective) if data.multimodal_dataset else None
+    columns = objective_class(model_arguments.objective).teacher_columns
+    captions = load_captions(data.multimodal_dataset, columns) if data.multimodal_dataset else None
     pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
     tokenizer = AutoTokenizer.from_pretrained(
         model_arguments.model_name_or_path, revision=model_arguments.model_revision

@@ -1,6 +1,5 @@
 """The model card of a trained model, and the files it speaks of."""
 
-import dataclasses
 import os
 import pathlib
 import re
@@ -10,10 +9,10 @@ from importlib.metadata import version
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
-from ..model.configuration_kdmcse import KDMCSEConfig
+from ..model.objectives import objective_class
 from .curve import CURVE_NAME, draw_curve
 from .recipe import RECIPE_NAME, hub_id, portable, write_recipe
-from .results import EVAL_RESULTS, OBJECTIVES, eval_results
+from .results import EVAL_RESULTS, eval_results
 from .run_summary import RunSummary
 
 _VERSIONS = ("kdmcse_hf", "torch", "transformers", "accelerate", "datasets")
@@ -46,6 +45,7 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         has_curve: whether `training_curve.png` stands beside the card.
     """
     base, license_name = _origin(run.config.encoder.name_or_path)
+    objective = objective_class(run.config.objective)
     return ModelCard.from_template(
         ModelCardData(**_metadata(run, base, license_name)),
         template_path=str(template),
@@ -53,7 +53,9 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         repo_id=run.repo_id,
         base_model=base,
         encoder=run.encoder_class,
-        objective=OBJECTIVES[run.config.objective],
+        objective=objective.label,
+        reads_teacher=bool(objective.teacher_columns),
+        citations=objective.citations(),
         pooling=run.config.pooling,
         width=run.config.encoder.hidden_size,
         scores=run.scores(),
@@ -68,7 +70,7 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         best_step=run.best_step,
         batch=run.batch_size,
         seed=run.seed,
-        values={**_objective_values(run.config), **run.run_values},
+        values={**run.config.objective_values(), **run.run_values},
         recipe=RECIPE_NAME if run.recipe else None,
         versions=", ".join(f"{package} {version(package)}" for package in _VERSIONS),
     )
@@ -101,7 +103,7 @@ def _origin(name: str | None) -> tuple[str | None, str | None]:
 
 
 def _metadata(run: RunSummary, base: str | None, license_name: str | None) -> dict:
-    objective, scores = OBJECTIVES[run.config.objective], run.scores()
+    objective, scores = objective_class(run.config.objective).label, run.scores()
     tags = ["sentence-transformers", "feature-extraction", "kdmcse"]
     tags += [f"loss:{objective}", f"dataset_size:{run.text_rows + run.caption_rows}"]
     sources = [hub_id(run.recipe.get(name)) for name in ("text_dataset", "multimodal_dataset")]
@@ -124,8 +126,3 @@ def _sources(run: RunSummary) -> dict[str, str]:
     names = {"text": run.recipe.get("text_dataset"), "captions": run.recipe.get("multimodal_dataset")}
     names["teacher"] = run.teacher
     return {kind: portable(name) for kind, name in names.items() if name}
-
-
-def _objective_values(config: KDMCSEConfig) -> dict:
-    names = [field.name for field in dataclasses.fields(KDMCSEConfig) if field.name in KDMCSEConfig.__annotations__]
-    return {name: getattr(config, name) for name in names if name not in ("encoder", "heads_sha256")}

@@ -12,14 +12,7 @@ from tqdm.auto import tqdm
 from ..features.store import FeatureStore
 from .text import check_strings, load_rows, without_blank_rows
 
-# Columns of a caption dataset that each objective reads.
-CAPTION_COLUMNS = {
-    "simcse": ("text",),
-    "arccse": ("text",),
-    "mcse": ("text", "image_embeds"),
-    "kdmcse": ("text", "image_embeds", "text_embeds"),
-    "kdmcse_rank": ("text", "image_embeds", "text_embeds"),
-}
+FEATURES = ("image_embeds", "text_embeds")
 _SCAN_ROWS = 10_000  # rows of features in memory at once while they are checked
 
 
@@ -36,14 +29,14 @@ class CaptionSource(Protocol):
         """Columns of some rows: `text` (list), `image_embeds`, `text_embeds` (n, width) float32, `image_ids` (n,)."""
 
 
-def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
-    """Captions with teacher features, for one of the objectives.
+def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionSource:
+    """Captions with teacher features.
 
     Args:
         source: a directory that recipes/extract_features.py wrote; or a Hub id, local directory (as `save_to_disk`
             writes it, or of files) or parquet file with columns `text` (string), `image_embeds`, `text_embeds` (float
             vectors of any width), and optionally `image_id`.
-        objective: says which of the columns are needed.
+        columns: of teacher features that are needed (an objective's `teacher_columns`); `text` always is.
 
     Raises:
         FileNotFoundError, ValueError: no such file, a column missing, nothing in it, features whose width changes or
@@ -52,10 +45,10 @@ def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
     dataset = load_rows(source, "multimodal_dataset")
-    needed = CAPTION_COLUMNS[objective]
+    needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
-            f"multimodal_dataset {source} has no column {', '.join(missing)}, which objective {objective!r} needs; it "
+            f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
             f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from pictures"
         )
     check_strings(dataset, "text", source)
@@ -101,7 +94,7 @@ class Captions:
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
     """Width of each column of features, all rows of which are looked at once."""
-    names = [name for name in ("image_embeds", "text_embeds") if name in dataset.column_names]
+    names = [name for name in FEATURES if name in dataset.column_names]
     widths: dict[str, int] = {}
     if not names:
         return widths

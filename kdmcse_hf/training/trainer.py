@@ -13,7 +13,7 @@ from transformers.utils import logging
 from ..card.model_card import write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.captions import CAPTION_COLUMNS, CaptionSource
+from ..data.captions import CaptionSource
 from ..data.sampler import MixedBatchSampler
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
@@ -74,7 +74,7 @@ class KDMCSETrainer(ResumableTrainer):
         limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
-        _check_sources(rows, model.config.objective, args.period)
+        _check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
             _check_metric(args)
@@ -242,8 +242,8 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, period: int | None) -> None:
-    if "image_embeds" in CAPTION_COLUMNS[objective] and not rows.caption_rows:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+    if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(

@@ -19,10 +19,11 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.card.curve import CURVE_NAME, draw_curve
 from kdmcse_hf.card.model_card import name_repository, write_card
 from kdmcse_hf.card.recipe import hub_id, portable
-from kdmcse_hf.card.results import EVAL_RESULTS, OBJECTIVES, add_scores
+from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.features.store import FeatureStore
+from kdmcse_hf.model.objectives import OBJECTIVES
 
 TEMPLATE = ROOT / "model_cards" / "template.md"
 
