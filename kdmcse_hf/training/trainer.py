@@ -54,6 +54,13 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
+    args: KDMCSETrainingArguments  # type: ignore[assignment]
+    model: KDMCSEModel  # type: ignore[assignment]
+    train_dataset: MixedRows  # type: ignore[assignment]
+    eval_dataset: dict[str, datasets.Dataset] | None  # type: ignore[assignment]
+    data_collator: SentenceCollator  # type: ignore[assignment]
+    hub_model_id: str | None  # type: ignore[assignment]
+
     def __init__(
         self,
         model: KDMCSEModel,
