@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import yaml
 from transformers import HfArgumentParser
 
-from kdmcse_hf import KDMCSETrainingArguments
+from ..training.training_args import KDMCSETrainingArguments
 
 
 def similarity(value: str) -> float | str | None:
@@ -124,7 +124,7 @@ def _parser() -> HfArgumentParser:
     return HfArgumentParser(
         (ModelArguments, DataArguments, KDMCSETrainingArguments),
         prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
+        usage="train.py [CONFIG.yaml] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
