@@ -14,13 +14,13 @@ import pathlib
 import sys
 
 import numpy as np
-from exit_status import run_or_refuse
 
-from kdmcse_hf.data.captions import CaptionSource, load_captions
-from kdmcse_hf.features.store import FeatureStore
-from kdmcse_hf.teacher import analysis as teacher_statistics
-from kdmcse_hf.teacher import plots as teacher_plots
-from kdmcse_hf.teacher.plots import PAPER_THRESHOLD, TITLES
+from ..data.captions import CaptionSource, load_captions
+from ..features.store import FeatureStore
+from ..teacher import analysis as teacher_statistics
+from ..teacher import plots as teacher_plots
+from ..teacher.plots import PAPER_THRESHOLD, TITLES
+from .exit_status import run_or_refuse
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
