@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from accelerate import PartialState
 
+from kdmcse_hf import files
 from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.sts import STS_TASKS, evaluate_sts_task, load_sts_task
@@ -130,9 +131,7 @@ def write_json(arguments: argparse.Namespace, reports: list[dict]) -> None:
     """One model's report as an object, several as a list; the file is never half-written."""
     if arguments.output_json and PartialState().is_main_process:
         content = reports[0] if len(reports) == 1 else reports
-        partial = arguments.output_json.with_name(arguments.output_json.name + ".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.output_json)
+        files.write_json(arguments.output_json, content)
 
 
 def show(tables: list[list[list[str]]], paths: list[pathlib.Path]) -> None:

@@ -10,7 +10,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from .writer import FORMAT, sha256
+from ..files import sha256
+from .writer import FORMAT
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Pushing one repository and proving that what arrived is what was sent."""
 
 import dataclasses
-import hashlib
 import pathlib
 import re
 import tempfile
@@ -10,6 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..card.model_card import name_repository
+from ..files import sha256
 from .compare import Pairs, compare
 from .staging import STAGING, check_repository, repository_files, staged
 from .worker_client import Target, ask_hub
@@ -80,7 +80,7 @@ def verify(copy: pathlib.Path, pushed: Pushed, target: Target, pairs: Pairs | No
             if not answer["ok"]:
                 raise ConnectionError(answer["reason"])
             arrived = pathlib.Path(answer["directory"])
-            if different := [name for name in names if _digest(copy / name) != _digest(arrived / name)]:
+            if different := [name for name in names if not _is_same(copy / name, arrived / name)]:
                 raise ValueError(f"{', '.join(different)} came back changed")
             proof = f"all {len(names)} files downloaded again with equal SHA-256, {compare(copy, arrived, pairs)}"
             return dataclasses.replace(pushed, proof=proof)
@@ -118,8 +118,5 @@ def push_repository(
         return pushed if pushed.problem else verify(copy, pushed, target, pairs, deadline)
 
 
-def _digest(path: pathlib.Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_same(sent: pathlib.Path, arrived: pathlib.Path) -> bool:
+    return arrived.is_file() and sha256(sent) == sha256(arrived)
