@@ -15,12 +15,11 @@ from accelerate import PartialState
 from kdmcse_hf import files
 from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
-from kdmcse_hf.evaluation.sts import STS_TASKS, evaluate_sts_task, load_sts_task
+from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
 from kdmcse_hf.evaluation.tables import build_tables, to_latex, to_markdown, to_text
-from kdmcse_hf.evaluation.transfer import TRANSFER_TASKS, evaluate_transfer_task, load_transfer_task
+from kdmcse_hf.evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
+from kdmcse_hf.evaluation.transfer import evaluate_transfer_task, load_transfer_task
 
-GROUPS = {"sts": STS_TASKS, "transfer": TRANSFER_TASKS, "alignment": ("STS-B-dev",)}
-TASKS = (*STS_TASKS, "STS-B-dev", *TRANSFER_TASKS)
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 

@@ -17,6 +17,8 @@ import time
 
 import yaml
 
+from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
+from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
 from kdmcse_hf.files import write_json
 
 RECIPES = pathlib.Path(__file__).resolve().parents[1]
@@ -31,8 +33,6 @@ SMALL_FILES = {
     "run.log",
     "lock",
 }
-STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
-TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 
 
 def read_json(path: pathlib.Path) -> dict:
