@@ -11,7 +11,8 @@ from huggingface_hub.utils import validate_repo_id
 from ..card.model_card import name_repository
 from ..files import sha256
 from .compare import Pairs, compare
-from .staging import STAGING, check_repository, repository_files, staged
+from .private_copy import STAGING, staged
+from .repository_files import check_repository, repository_files
 from .worker_client import Target, ask_hub
 
 _BRANCH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -58,7 +59,7 @@ def check_target(target: Target) -> None:
 
 
 def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float) -> Pushed:
-    """Push a private copy (`staging.stage`) whole, as one commit, or as none if the branch holds it already."""
+    """Push a private copy (`private_copy.stage`) whole, as one commit, or as none if the branch holds it already."""
     try:
         check_repository(copy)
     except (OSError, ValueError) as error:
@@ -102,7 +103,7 @@ def push_repository(
         directory: output_dir of a training run, or a checkpoint of it that was best.
         target: repository on the Hub.
         message: of the commit.
-        pairs: sentences to compare the similarities of; see `rescore.compare`.
+        pairs: sentences to compare the similarities of; see `compare.compare`.
         deadline: seconds that sending, and receiving, may take each.
 
     Raises:
