@@ -16,7 +16,8 @@ import sys
 import numpy as np
 from exit_status import run_or_refuse
 
-from kdmcse_hf.data.captions import CaptionSource, load_captions
+from kdmcse_hf.data.captions import load_captions
+from kdmcse_hf.features.caption_features import CaptionFeatures
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher import analysis as teacher_statistics
 from kdmcse_hf.teacher import plots as teacher_plots
@@ -45,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def measure(source: CaptionSource, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
+def measure(source: CaptionFeatures, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
     """All numbers of the report, the samples of pairs and the ranks."""
     sampling = (arguments.batch_size, arguments.num_batches, arguments.seed)
     thresholds = teacher_statistics.threshold_by_quantile(source, arguments.quantile, *sampling)
