@@ -12,14 +12,14 @@ from collections.abc import Iterator
 
 from accelerate import PartialState
 
+from .. import files
 from ..encoding.declared_pooling import find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
-from ..evaluation.sts import STS_TASKS, evaluate_sts_task, load_sts_task
+from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
-from ..evaluation.transfer import TRANSFER_TASKS, evaluate_transfer_task, load_transfer_task
+from ..evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
+from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
 
-GROUPS = {"sts": STS_TASKS, "transfer": TRANSFER_TASKS, "alignment": ("STS-B-dev",)}
-TASKS = (*STS_TASKS, "STS-B-dev", *TRANSFER_TASKS)
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 
@@ -143,9 +143,7 @@ def write_json(arguments: argparse.Namespace, reports: list[dict]) -> None:
     """One model's report as an object, several as a list; the file is never half-written."""
     if arguments.output_json and PartialState().is_main_process:
         content = reports[0] if len(reports) == 1 else reports
-        partial = arguments.output_json.with_name(arguments.output_json.name + ".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.output_json)
+        files.write_json(arguments.output_json, content)
 
 
 def show(tables: list[list[list[str]]], paths: list[pathlib.Path]) -> None:

@@ -15,7 +15,8 @@ import sys
 
 import numpy as np
 
-from ..data.captions import CaptionSource, load_captions
+from ..data.captions import load_captions
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..teacher import analysis as teacher_statistics
 from ..teacher import plots as teacher_plots
@@ -45,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def measure(source: CaptionSource, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
+def measure(source: CaptionFeatures, arguments: argparse.Namespace) -> tuple[dict, dict, np.ndarray | None]:
     """All numbers of the report, the samples of pairs and the ranks."""
     sampling = (arguments.batch_size, arguments.num_batches, arguments.seed)
     thresholds = teacher_statistics.threshold_by_quantile(source, arguments.quantile, *sampling)

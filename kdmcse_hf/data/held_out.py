@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .captions import CaptionSource
+from ..features.caption_features import CaptionFeatures
 
 SHARE = 0.05
 MOST_IMAGES = 1000  # more would make each check slower than it makes it sharper
@@ -19,7 +19,7 @@ class CaptionSubset:
         indices: (n,) rows of it, ascending.
     """
 
-    def __init__(self, source: CaptionSource, indices: np.ndarray):
+    def __init__(self, source: CaptionFeatures, indices: np.ndarray):
         self.source, self.indices = source, indices
         self.image_dim, self.text_dim = source.image_dim, source.text_dim
 
@@ -46,7 +46,7 @@ class CaptionSubset:
         return self.source.rows(self.indices[np.asarray(indices, dtype=np.int64)])
 
 
-def hold_out(captions: CaptionSource, seed: int, share: float = SHARE) -> tuple[CaptionSubset, CaptionSubset]:
+def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tuple[CaptionSubset, CaptionSubset]:
     """Captions to train on, and those of a share of the images, drawn by `seed`: at most `MOST_IMAGES` of them.
 
     Raises:
@@ -73,7 +73,7 @@ class HeldOutCaptions(torch.utils.data.Dataset):
         captions: of the held-out images.
     """
 
-    def __init__(self, captions: CaptionSource):
+    def __init__(self, captions: CaptionFeatures):
         columns = captions.rows(np.arange(len(captions)))
         texts, ids = columns["text"], np.asarray(columns["image_ids"])
         order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))

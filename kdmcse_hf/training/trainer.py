@@ -13,10 +13,10 @@ from transformers.utils import logging
 from ..card.model_card import write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.captions import CaptionSource
 from ..data.sampler import MixedBatchSampler
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
@@ -66,7 +66,7 @@ class KDMCSETrainer(ResumableTrainer):
         model: KDMCSEModel,
         args: KDMCSETrainingArguments,
         text_dataset: datasets.Dataset | None = None,
-        multimodal_dataset: CaptionSource | None = None,
+        multimodal_dataset: CaptionFeatures | None = None,
         eval_dataset: datasets.Dataset | dict[str, datasets.Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,

@@ -24,7 +24,7 @@ from kdmcse_hf.commands import push, train
 from kdmcse_hf.hub import best_pusher as background
 from kdmcse_hf.hub.best_pusher import BestPusher
 from kdmcse_hf.hub.push import Pushed
-from kdmcse_hf.hub.staging import repository_files
+from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.hub.worker_client import WORKER, Target
 
 QUICK = {"max_steps": 9, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "use_cpu": True}
