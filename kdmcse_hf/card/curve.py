@@ -19,7 +19,7 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = 
     scores = _points(history, "eval_stsb_spearman")
     try:
         from matplotlib.figure import Figure
-    except ImportError:  # a picture is an extra, and a run is not to fail at its end
+    except ImportError:  # matplotlib is optional; never fail a finished run over a plot
         return False
     panels = bool(curves) + (len(scores) > 1)
     if not panels:

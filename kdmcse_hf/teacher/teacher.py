@@ -1,4 +1,4 @@
-"""The frozen vision-language teacher: CLIP, SigLIP or SigLIP2 features of pictures and captions.
+"""The frozen vision-language teacher: CLIP, SigLIP or SigLIP2 features of images and captions.
 
 The training process never holds a teacher: it reads the columns that `extraction.py` wrote.
 """

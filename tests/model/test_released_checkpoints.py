@@ -75,12 +75,12 @@ def test_an_imported_model_computes_what_the_released_one_did(family, layout, co
         torch.testing.assert_close(model.embed(tokens["input_ids"], tokens["attention_mask"]), cls)
         torch.testing.assert_close(model.simcse_head(cls), torch.tanh(heads["simcse"](cls)))
         if layout != "simcse":
-            picture = torch.randn(4, IMAGE)
+            image = torch.randn(4, IMAGE)
             torch.testing.assert_close(model.grounding_head(cls), torch.tanh(heads["grounding"](cls)))
-            torch.testing.assert_close(model.image_head(picture), torch.tanh(heads["image"](picture)))
+            torch.testing.assert_close(model.image_head(image), torch.tanh(heads["image"](image)))
         if layout == "kdmcse":
             assert (model.config.preset, model.config.margin, model.config.threshold) == ("released", 0.15, None)
-            torch.testing.assert_close(model.text_head(picture), torch.tanh(heads["text"](picture)))
+            torch.testing.assert_close(model.text_head(image), torch.tanh(heads["text"](image)))
         stock, report = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not any(report.values()), report
         # With pooler "cls", their AutoModel of a converted folder gives the head's output.

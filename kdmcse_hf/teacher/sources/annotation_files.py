@@ -1,4 +1,4 @@
-"""Annotation files that name pictures and give their captions; each becomes a list of `Entry`."""
+"""Annotation files that name images and give their captions; each becomes a list of `Entry`."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import pathlib
 import re
 
 CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
-Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of a picture
+Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
 
 
 def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]:
@@ -42,7 +42,7 @@ def read_json(path: pathlib.Path, image_dir: str | os.PathLike | None, split: st
     """A Karpathy split file or COCO's captions, told apart by their keys.
 
     Raises:
-        FileNotFoundError: The file or the folder of pictures is missing.
+        FileNotFoundError: The file or the folder of images is missing.
         ValueError: It is neither.
     """
     if not path.is_file():
@@ -127,9 +127,9 @@ def find_caption_column(where: object, columns: list[str], wanted: str | None) -
 
 
 def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
-    """The folder of pictures; ValueError if none is given, FileNotFoundError if it is not there."""
+    """The folder of images; ValueError if none is given, FileNotFoundError if it is not there."""
     if image_dir is None:
-        raise ValueError(f"--dataset {dataset} only names its pictures: give their folder as --image_dir")
+        raise ValueError(f"--dataset {dataset} only names its images: give their folder as --image_dir")
     if not pathlib.Path(image_dir).is_dir():
         raise FileNotFoundError(f"--image_dir {image_dir}: no such folder")
     return pathlib.Path(image_dir)
