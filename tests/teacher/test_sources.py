@@ -188,11 +188,14 @@ def test_samples_without_an_image_or_a_caption_are_kept_for_the_report(tmp_path)
         ({}, {"dataset": "x.json"}, "no such file"),
         ({}, {"dataset": "y*.tar"}, "no such tar file"),
         ({}, {}, "cannot be read .*; it can be a directory with metadata.jsonl"),
+        ({"x.csv": "image,text\n"}, {"dataset": "x.csv"}, r"only \.parquet is read, not \.csv\); it can be"),
+        ({"data/train.jsonl": '{"a": 1}\n{"a'}, {"dataset": "data"}, r"data cannot be read \(.*JSON"),
     ],
 )
 def test_unusable_sources_are_one_clear_error(files, arguments, message, tmp_path):
     """The message names the file, the row and what is expected."""
     for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     arguments = {"dataset": "", **arguments}
     with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import datasets
 
+from ...dataset_files import file_builder, open_dataset
 from .annotation_files import (
     Entry,
     find_caption_column,
@@ -166,14 +167,13 @@ def open_source(
 
 
 def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
-    path = pathlib.Path(dataset)
     try:
-        if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            table = datasets.load_from_disk(dataset)
-            return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
-        if path.suffix == ".parquet":
-            return datasets.load_dataset("parquet", data_files=dataset, split="train")
-        return datasets.load_dataset(dataset, split=split or "train")
+        if file_builder(dataset) not in (None, "parquet"):
+            suffix = pathlib.Path(dataset).suffix
+            raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
+        return open_dataset(dataset, split or "train")
+    except datasets.exceptions.DatasetGenerationError as error:  # its cause says what is wrong with the file
+        raise ValueError(f"--dataset {dataset} cannot be read ({error.__cause__ or error})") from error
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"--dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
 
