@@ -155,13 +155,13 @@ class FeatureWriter:
         """The settings that the directory was begun with, which must be these."""
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
-            raise ValueError(f"--output_dir {self.directory} is a file: give a directory")
+            raise ValueError(f"output_dir {self.directory} is a file: give a directory")
         self.directory.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in self.directory.iterdir() if not entry.name.startswith("settings.json")]
         if not path.is_file():  # looked at after `others`: another process may just be writing it
             if others:
                 raise ValueError(
-                    f"--output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
+                    f"output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
             write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
             return settings
@@ -170,7 +170,7 @@ class FeatureWriter:
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
                 raise ValueError(
-                    f"--output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
+                    f"output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )
         return begun

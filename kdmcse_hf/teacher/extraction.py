@@ -142,7 +142,8 @@ def _load_images(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) 
 
 def _report(problems: list, settings: ExtractionSettings, image: CaptionedImage, problem: str, detail: str) -> None:
     if settings.refuse_problems:
-        raise ValueError(f"{image.name}: {problem}{f' ({detail})' if detail else ''}; --problems skip leaves it out")
+        reason = f"{problem} ({detail})" if detail else problem
+        raise ValueError(f"{image.name}: {reason}; set problems to skip to leave it out")
     problems.append({"image": image.name, "problem": problem, "detail": detail})
 
 

@@ -181,8 +181,8 @@ def test_samples_without_an_image_or_a_caption_are_kept_for_the_report(tmp_path)
             {"dataset": "x.token", "image_dir": "."},
             "line 1: .* expected name.jpg#0<TAB>caption",
         ),
-        ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as --image_dir"),
-        ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "--image_dir .*none: no such folder"),
+        ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as image_dir"),
+        ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "^image_dir .*none: no such folder"),
         ({"x.json": "[1"}, {"dataset": "x.json"}, "x.json is not JSON"),
         ({"x.json": "[1]"}, {"dataset": "x.json", "image_dir": "."}, "neither COCO's captions"),
         ({}, {"dataset": "x.json"}, "no such file"),
@@ -211,7 +211,7 @@ def test_missing_columns_and_splits_are_named(forms):
         open_source(str(folder / "rows"), 4, caption_column="words")
     with pytest.raises(ValueError, match="has no images of split 'train'"):
         open_source(str(folder / "dataset_flickr30k.json"), 4, image_dir=folder / "images", split="train")
-    with pytest.raises(FileNotFoundError, match="--split val: no such file"):
+    with pytest.raises(FileNotFoundError, match="^split val: no such file"):
         open_source(str(folder / "entities"), 4, image_dir=folder / "jpg", split="val")
 
 

@@ -23,7 +23,7 @@ from .captioned_image import CaptionedImage
 from .tar_source import TarSource, tar_files
 
 FORMS = (
-    "a directory with metadata.jsonl or metadata.csv; with --image_dir, a Karpathy split file, COCO captions, "
+    "a directory with metadata.jsonl or metadata.csv; with image_dir, a Karpathy split file, COCO captions, "
     "a Flickr .token file or a Flickr30k Entities directory (with Sentences/); .tar files or a folder of them; "
     "a Hub id, a parquet file or a datasets directory with an image column and a caption column"
 )
@@ -159,10 +159,10 @@ def open_source(
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
         for column in filter(None, (image_column, id_column)):
             if column not in table.column_names:
-                raise ValueError(f"--dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
+                raise ValueError(f"dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
         return DatasetSource(table, image_column, caption_column, id_column, images_per_part)
     if not entries:
-        raise ValueError(f"--dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
+        raise ValueError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
     return ListSource(entries, images_per_part)
 
 
@@ -173,9 +173,9 @@ def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
             raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
         return open_dataset(dataset, split or "train")
     except datasets.exceptions.DatasetGenerationError as error:  # its cause says what is wrong with the file
-        raise ValueError(f"--dataset {dataset} cannot be read ({error.__cause__ or error})") from error
+        raise ValueError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"--dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
+        raise ValueError(f"dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
 
 
 def _group_rows(keys: Iterable) -> list[tuple[object, list[int]]]:

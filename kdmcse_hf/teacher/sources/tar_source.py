@@ -81,7 +81,7 @@ def tar_files(dataset: str) -> list[str]:
     filesystem, path = fsspec.core.url_to_fs(dataset)
     found = sorted(filesystem.unstrip_protocol(file) if "://" in dataset else file for file in filesystem.glob(path))
     if not found:
-        raise FileNotFoundError(f"--dataset {dataset}: no such tar file")
+        raise FileNotFoundError(f"dataset {dataset}: no such tar file")
     return found
 
 
