@@ -19,7 +19,7 @@ from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
-_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
+_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask_same_image")
 
 
 @dataclass
