@@ -14,6 +14,7 @@ from ..card.model_card import write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.sampler import MixedBatchSampler
+from ..data.schedule import Period
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
 from ..features.caption_features import CaptionFeatures
@@ -175,8 +176,8 @@ class KDMCSETrainer(ResumableTrainer):
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
-        period, max_length = self.train_sampler().period, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, period, max_length)
+        schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -249,7 +250,7 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
     if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
