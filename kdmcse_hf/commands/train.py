@@ -16,8 +16,10 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from ..data.captions import load_captions
+from ..data.image_sets import check_image_count, one_caption_an_image
 from ..data.text import load_text
 from ..evaluation.sts import load_stsb, pairs_name
+from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, objective_class
 from ..teacher.analysis import threshold_by_quantile
@@ -80,8 +82,7 @@ def build_trainer(
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
-    columns = objective_class(model_arguments.objective).teacher_columns
-    captions = load_captions(data.multimodal_dataset, columns) if data.multimodal_dataset else None
+    captions = read_captions(data, objective_class(model_arguments.objective).teacher_columns)
     pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
     tokenizer = AutoTokenizer.from_pretrained(
         model_arguments.model_name_or_path, revision=model_arguments.model_revision
@@ -97,6 +98,15 @@ def build_trainer(
         card_template=str(CARD_TEMPLATE),
         recipe=recipe,
     )
+
+
+def read_captions(data: DataArguments, columns: tuple[str, ...]) -> CaptionFeatures | None:
+    """The captions of the command line, checked against the number of images that the configuration expects."""
+    if not data.multimodal_dataset:
+        return None
+    captions = load_captions(data.multimodal_dataset, columns)
+    check_image_count(captions, data.multimodal_dataset, data.expected_images, data.strict_data)
+    return one_caption_an_image(captions) if data.captions_per_image == "one" else captions
 
 
 def check_writable(output_dir: str) -> None:

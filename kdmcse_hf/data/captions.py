@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
+from .annotations import load_annotations
 from .text import check_strings, load_rows, without_blank_rows
 
 FEATURES = ("image_embeds", "text_embeds")
@@ -22,7 +23,9 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     Args:
         source: a directory that recipes/extract_features.py wrote; or a Hub id, local directory (as `save_to_disk`
             writes it, or of files) or parquet file with columns `text` (string), `image_embeds`, `text_embeds` (float
-            vectors of any width), and optionally `image_id`.
+            vectors of any width), and optionally `image_id`. Where no features are needed also a published annotation
+            file: Flickr's .token, a Karpathy split file and a Flickr30k Entities directory (their training split),
+            COCO's captions_*.json; or a .txt of one caption a line, each of an image of its own.
         columns: of teacher features that are needed (an objective's `teacher_columns`); `text` always is.
 
     Raises:
@@ -31,6 +34,13 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     """
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
+    if (annotations := load_annotations(source)) is not None:
+        if columns:
+            raise ValueError(
+                f"multimodal_dataset {source} names images and their captions; the objective needs the teacher's "
+                f"features of them ({', '.join(columns)}): make them by recipes/extract_features.py"
+            )
+        return Captions(annotations, source)
     dataset = load_rows(source, "multimodal_dataset")
     needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
@@ -50,6 +60,9 @@ class Captions:
         dataset: columns `text`, and as far as needed `image_embeds`, `text_embeds`, `image_id`.
         source: its name in messages.
 
+    Attributes:
+        image_ids: (len(self),) int64, the image of each caption.
+
     Raises:
         ValueError: features whose width changes or that are not finite, naming the row.
     """
@@ -60,13 +73,17 @@ class Captions:
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
         # Without `image_id` each caption is of an image of its own.
-        self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        self.image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
     def num_images(self) -> int:
         """Different images; counted when asked, since training never does."""
-        return len(np.unique(self._image_ids))
+        return len(np.unique(self.image_ids))
+
+    @property
+    def teacher_name(self) -> None:
+        """Such a dataset does not tell it."""
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -76,7 +93,7 @@ class Captions:
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
-        return columns | {"image_ids": self._image_ids[indices]}
+        return columns | {"image_ids": self.image_ids[indices]}
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:

@@ -24,6 +24,14 @@ class CaptionFeatures(Protocol):
     def num_images(self) -> int:
         """Number of different images."""
 
+    @property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption."""
+
+    @property
+    def teacher_name(self) -> str | None:
+        """Name of the teacher, where the set tells it."""
+
     def __len__(self) -> int:
         """Number of captions, and so of rows."""
 

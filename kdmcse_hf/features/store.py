@@ -77,6 +77,16 @@ class FeatureStore:
         """Number of captions."""
         return int(self._ends[-1])
 
+    @property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; read from the files when asked."""
+        return np.concatenate([self._shard(number).caption_image_ids for number in range(len(self._shards))])
+
+    @property
+    def teacher_name(self) -> str:
+        """Name of the teacher, as it was given when the features were made."""
+        return self.manifest["teacher"]["name"]
+
     def __reduce__(self):
         return FeatureStore, (self.path, self.manifest)
 

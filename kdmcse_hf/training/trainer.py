@@ -18,7 +18,6 @@ from ..data.schedule import Period
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
 from ..features.caption_features import CaptionFeatures
-from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.configuration_kdmcse import KDMCSEConfig
@@ -192,7 +191,7 @@ class KDMCSETrainer(ResumableTrainer):
             recipe=self.recipe,
             text_rows=rows.text_rows,
             caption_rows=rows.caption_rows,
-            teacher=rows.captions.manifest["teacher"]["name"] if isinstance(rows.captions, FeatureStore) else None,
+            teacher=rows.captions.teacher_name if rows.captions is not None else None,
             max_length=self.data_collator.max_length,
             batch_size=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
             world_size=args.world_size,

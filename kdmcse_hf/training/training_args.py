@@ -131,7 +131,6 @@ class KDMCSETrainingArguments(TrainingArguments):
             return None if self.multimodal_period == "auto" else FLOOR
         if not str(self.multimodal_period).isdecimal() or int(self.multimodal_period) < 1:
             raise ValueError(
-                f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is "
-                "needed"
+                f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is needed"
             )
         return int(self.multimodal_period)
