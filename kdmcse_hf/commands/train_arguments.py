@@ -53,8 +53,8 @@ class DataArguments:
     multimodal_dataset: str | None = field(
         default=None,
         metadata={
-            "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file; for "
-            "simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
+            "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file. "
+            "For simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
             "Entities directory, a .txt of one caption a line."
         },
     )

@@ -142,7 +142,7 @@ def test_a_repository_keeps_the_switches(tmp_path):
 
 
 def test_they_are_keys_of_the_training_command():
-    words = "--model_name_or_path encoder --mask_same_image false --caption_simcse_weight 0".split()
+    words = ["--model_name_or_path", "encoder", "--mask_same_image", "false", "--caption_simcse_weight", "0"]
     arguments, _, _ = parse([*words, "--output_dir", "unused", "--use_cpu", "true"])
     assert (arguments.mask_same_image, arguments.caption_simcse_weight) == (False, 0)
     arguments, _, _ = parse(["--model_name_or_path", "encoder", "--output_dir", "unused", "--use_cpu", "true"])

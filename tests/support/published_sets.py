@@ -1,7 +1,7 @@
 """Small stand-ins for published sets, in the folders, files and fields that their archives unpack to.
 
-Flickr30k Entities and its images, Karpathy's split files, COCO 2014, MCSE's and KDMCSE's released feature files, Wiki1M,
-SentEval's data. Images show coloured shapes and have five captions each, as the real ones have people and dogs.
+Flickr30k Entities and its images, Karpathy's split files, COCO 2014, MCSE's and KDMCSE's released feature files and
+Wiki1M. Images show coloured shapes and have five captions each, as the real ones have people and dogs.
 """
 
 import json
