@@ -24,7 +24,7 @@ _LIBRARIES = ("torch", "transformers", "accelerate", "datasets")
 def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pathlib.Path) -> None:
     """Write `README.md` into a repository, and beside it `training.yaml` and `training_curve.png`.
 
-    `training.yaml` needs the run's `recipe`, the picture the extra `plots`; the card speaks of what is there. Test
+    `training.yaml` needs the run's `recipe`, the plot the extra `plots`; the card speaks of what is there. Test
     scores that an earlier model in this folder left in `.eval_results` are taken out.
 
     Args:

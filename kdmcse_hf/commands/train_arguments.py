@@ -119,7 +119,7 @@ def _last(flags: list[str], name: str) -> str | None:
 
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
-        (_model_arguments(), DataArguments, KDMCSETrainingArguments),
+        (model_arguments(), DataArguments, KDMCSETrainingArguments),
         prog=program_name(),
         usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -127,7 +127,7 @@ def _parser() -> HfArgumentParser:
     )
 
 
-def _model_arguments() -> type:
+def model_arguments() -> type:
     """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
     config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
     keys = [_config_key(config[name]) for name in _CONFIG_KEYS]

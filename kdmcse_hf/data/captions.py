@@ -36,7 +36,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
             f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
-            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from pictures"
+            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from images"
         )
     check_strings(dataset, "text", source)
     read = [name for name in (*needed, "image_id") if name in dataset.column_names]
@@ -59,13 +59,13 @@ class Captions:
         widths = _checked_widths(dataset, source)
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
-        # Without `image_id` each caption is of a picture of its own.
+        # Without `image_id` each caption is of an image of its own.
         self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
     def num_images(self) -> int:
-        """Different pictures; counted when asked, since training never does."""
+        """Different images; counted when asked, since training never does."""
         return len(np.unique(self._image_ids))
 
     def __len__(self) -> int:
@@ -126,7 +126,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _image_numbers(dataset: datasets.Dataset) -> np.ndarray:
-    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of a picture each."""
+    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of an image each."""
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
     encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
     alone = -1 - np.arange(len(encoded))

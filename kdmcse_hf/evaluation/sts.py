@@ -135,6 +135,8 @@ def _load_file(path: pathlib.Path) -> datasets.Dataset:
 
 
 def _read_records(path: pathlib.Path) -> list[dict]:
+    # Not read by `dataset_files.open_dataset`, as training data are: the csv reader of `datasets` takes sentences such
+    # as "null" or "NA" for missing ones and applies quoting rules to .tsv files, and its errors name no row.
     if path.suffix not in (".csv", ".tsv", ".json", ".jsonl"):
         raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
     try:

@@ -44,7 +44,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     if data is None:
         raise ValueError(
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
-            "Give --data DIR, SentEval's data/downstream directory"
+            "Give SentEval's data/downstream directory as data"
         )
     folder = pathlib.Path(data)
     if name in BINARY_FILES:

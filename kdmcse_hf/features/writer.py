@@ -1,7 +1,7 @@
 """Writing a feature directory: whole shards only, so that a killed run goes on where it stopped.
 
-    DIR/captions-00000.arrow ...          text, text_embeds, image_id      a row a caption
-    DIR/images/images-00000.arrow ...     image_embeds, image_id, image    a row a picture
+    DIR/captions-00000.arrow ...          text, text_embeds, image_id      one row per caption
+    DIR/images/images-00000.arrow ...     image_embeds, image_id, image    one row per image
     DIR/shards/00000.json ...             rows, bytes, checksums and problems of each shard; written last
     DIR/settings.json                     what was asked for; a run with other settings is refused
     DIR/manifest.json, problems.jsonl     written when every shard is there
@@ -22,18 +22,22 @@ import pyarrow as pa
 from ..files import TEMPORARY_SUFFIX, replacing, sha256, write_text
 
 FORMAT = 1
+# Kinds of problems, as shards and manifests hold them. The words are part of the format, and directories written
+# earlier have the same ones.
+MISSING_IMAGE, BROKEN_IMAGE = "missing picture", "broken picture"
+NO_CAPTION, EMPTY_CAPTION = "no caption", "empty caption"
 
 
 @dataclass
 class FeatureShard:
-    """Features of some pictures and of all their captions.
+    """Features of some images and of all their captions.
 
     Args:
         image_ids: (images,) int64, strictly ascending.
         image_names: (images,) file names or keys.
         image_embeds: (images, image width) float16.
-        texts: (captions,) captions, those of one picture together, pictures in the order of `image_ids`.
-        caption_image_ids: (captions,) int64, the picture of each caption.
+        texts: (captions,) captions, those of one image together, images in the order of `image_ids`.
+        caption_image_ids: (captions,) int64, the image of each caption.
         text_embeds: (captions, text width) float16, or None where the features are of images alone.
         problems: What was skipped and why: `{"image", "problem", "detail"}`.
         captions_cut: Number of captions longer than the teacher reads.
@@ -132,7 +136,7 @@ class FeatureWriter:
     def _manifest(self, records: list[dict]) -> dict:
         widths = {(record["image_dim"], record["text_dim"]) for record in records if record["images"]["rows"]}
         if len(widths) != 1:
-            found = f"shards differ in width: {sorted(widths)}" if widths else "not one picture was usable"
+            found = f"shards differ in width: {sorted(widths)}" if widths else "not one image was usable"
             raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])
@@ -151,13 +155,13 @@ class FeatureWriter:
         """The settings that the directory was begun with, which must be these."""
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
-            raise ValueError(f"--output_dir {self.directory} is a file: give a directory")
+            raise ValueError(f"output_dir {self.directory} is a file: give a directory")
         self.directory.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in self.directory.iterdir() if not entry.name.startswith("settings.json")]
         if not path.is_file():  # looked at after `others`: another process may just be writing it
             if others:
                 raise ValueError(
-                    f"--output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
+                    f"output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
             write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
             return settings
@@ -166,7 +170,7 @@ class FeatureWriter:
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
                 raise ValueError(
-                    f"--output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
+                    f"output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )
         return begun
