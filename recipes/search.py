@@ -16,6 +16,7 @@ import sys
 from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.commands.configs import find_configuration
 from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import SourceArguments, explicit_keys, parse
@@ -60,7 +61,7 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     """
     storage = f"sqlite:///{pathlib.Path(trainer.args.output_dir) / 'search.db'}"
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
-    asked = [pathlib.Path(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
+    asked = [find_configuration(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
     if study.user_attrs.setdefault("asked", asked) != asked:
         raise ValueError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
     study.set_user_attr("asked", asked)

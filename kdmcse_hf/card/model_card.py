@@ -11,15 +11,17 @@ from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
 from ..evaluation.tasks import STS_DEV
 from ..model.objectives import objective_class
+from ..version import __version__
 from .curve import CURVE_NAME, draw_curve
 from .recipe import RECIPE_NAME, hub_id, portable, write_recipe
 from .results import EVAL_RESULTS, eval_results
 from .run_summary import RunSummary
 
-_VERSIONS = ("kdmcse_hf", "torch", "transformers", "accelerate", "datasets")
+TEMPLATE = pathlib.Path(__file__).with_name("template.md")
+_LIBRARIES = ("torch", "transformers", "accelerate", "datasets")
 
 
-def write_card(run: RunSummary, template: str | pathlib.Path, directory: str | pathlib.Path) -> None:
+def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pathlib.Path) -> None:
     """Write `README.md` into a repository, and beside it `training.yaml` and `training_curve.png`.
 
     `training.yaml` needs the run's `recipe`, the plot the extra `plots`; the card speaks of what is there. Test
@@ -27,7 +29,7 @@ def write_card(run: RunSummary, template: str | pathlib.Path, directory: str | p
 
     Args:
         run: what the card tells.
-        template: Jinja file, as `model_cards/template.md`.
+        template: Jinja file, as `TEMPLATE`.
         directory: of the repository.
     """
     card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.dev_name))
@@ -37,12 +39,12 @@ def write_card(run: RunSummary, template: str | pathlib.Path, directory: str | p
     card.save(pathlib.Path(directory, "README.md"))
 
 
-def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = False) -> ModelCard:
+def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = False) -> ModelCard:
     """The card of the model as it stands: what it is, how to use it, its scores, and all that made it.
 
     Args:
         run: its last evaluation is reported; its `recipe` names data, license and language.
-        template: Jinja file, as `model_cards/template.md`.
+        template: Jinja file, as `TEMPLATE`.
         has_curve: whether `training_curve.png` stands beside the card.
     """
     base, license_name = _origin(run.config.encoder.name_or_path)
@@ -73,7 +75,7 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         seed=run.seed,
         values={**run.config.objective_values(), **run.run_values},
         recipe=RECIPE_NAME if run.recipe else None,
-        versions=", ".join(f"{package} {version(package)}" for package in _VERSIONS),
+        versions=", ".join([f"kdmcse_hf {__version__}", *(f"{name} {version(name)}" for name in _LIBRARIES)]),
     )
 
 

@@ -1,6 +1,6 @@
 """What the teacher says about captions with features, and what a threshold on its similarities would filter.
 
-    python recipes/inspect_teacher.py DIR
+    kdmcse inspect-teacher DIR         (in a checkout: python recipes/inspect_teacher.py)
 
 DIR is what recipes/train.py takes as `multimodal_dataset`: a feature directory of recipes/extract_features.py, or a
 dataset directory or file with columns `text`, `image_embeds`, `text_embeds` and optionally `image_id`. Writes
@@ -21,14 +21,16 @@ from ..features.store import FeatureStore
 from ..teacher import analysis as teacher_statistics
 from ..teacher import plots as teacher_plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
-from .exit_status import run_or_refuse
+from .exit_status import program_name, run_or_refuse
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="captions with features")
     parser.add_argument("--output_dir", type=pathlib.Path, help="where to write (DIR/inspection, beside a file)")
     parser.add_argument("--batch_size", type=int, default=64, help="training batch that is filtered (%(default)s)")
@@ -137,7 +139,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("inspect_teacher", run, parse_arguments(argv))
+    return run_or_refuse(program_name(), run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

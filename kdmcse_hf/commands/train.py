@@ -1,8 +1,11 @@
 """Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.
 
-    accelerate launch recipes/train.py CONFIG.yaml [--key value ...]
+    kdmcse train CONFIG.yaml [--key value ...]
+    accelerate launch -m kdmcse_hf.commands.train CONFIG.yaml [--key value ...]
+    accelerate launch recipes/train.py CONFIG.yaml [--key value ...]                in a checkout
 
-`--help` lists all keys; recipes/configs/ holds the paper's settings.
+CONFIG.yaml is a file, or the name of a configuration that comes with the package; `kdmcse configs` lists those, which
+hold the paper's settings. `--help` lists all keys.
 """
 
 import pathlib
@@ -24,11 +27,11 @@ from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
+from .exit_status import program_name
 from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
 
-logger = logging.get_logger("train")
+logger = logging.get_logger(__name__)
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
-CARD_TEMPLATE = pathlib.Path(__file__).parents[2] / "model_cards" / "template.md"
 
 
 def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
@@ -94,7 +97,6 @@ def build_trainer(
         eval_dataset=pairs,
         processing_class=tokenizer,
         max_length=data.max_length,
-        card_template=str(CARD_TEMPLATE),
         recipe=recipe,
     )
 
@@ -139,14 +141,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         trainer = build_trainer(model_arguments, data, training, explicit_keys(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     try:
         metrics = run(trainer)
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
-        print(f"train.py: {message}", file=sys.stderr)
+        print(f"{program_name()}: {message}", file=sys.stderr)
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")

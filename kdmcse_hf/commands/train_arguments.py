@@ -1,4 +1,4 @@
-"""Arguments of the training command: a YAML file, overridden by flags."""
+"""Arguments of the training command: a YAML file or a shipped configuration's name, overridden by flags."""
 
 import argparse
 import dataclasses
@@ -17,6 +17,8 @@ from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
+from .configs import find_configuration
+from .exit_status import program_name
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
 _CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
@@ -62,7 +64,7 @@ class DataArguments:
 
 
 def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]:
-    """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong.
+    """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
 
     Returns:
         The model's arguments (`SourceArguments`, fields of `KDMCSEConfig` and values of the objectives, those of a
@@ -80,7 +82,7 @@ def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]
         model.objective = load_objective(model.objective)
         return model, data, training
     except (ValueError, OSError, ImportError) as error:
-        _parser().exit(2, f"train.py: {error}\n")
+        _parser().exit(2, f"{program_name()}: {error}\n")
 
 
 def explicit_keys(argv: list[str]) -> dict:
@@ -93,14 +95,15 @@ def explicit_keys(argv: list[str]) -> dict:
 
 def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     """A parser that knows the objective's values, and the command line with the file's keys in front."""
-    values = _yaml(argv[0]) if argv and not argv[0].startswith("-") else {}
-    flags = argv[1:] if values else argv
+    path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
+    values = _yaml(path) if path else {}
+    flags = argv[1:] if path else argv
     objective = _last(flags, "--objective") or values.get("objective")
     if isinstance(objective, str) and ":" in objective:
         sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
         load_objective(objective)
     parser = _parser()
-    return parser, [*_yaml_flags(values, argv[0], parser), *flags] if values else flags
+    return parser, [*_yaml_flags(values, path, parser), *flags]
 
 
 def _last(flags: list[str], name: str) -> str | None:
@@ -117,8 +120,8 @@ def _last(flags: list[str], name: str) -> str | None:
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
         (model_arguments(), DataArguments, KDMCSETrainingArguments),
-        prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]",
+        prog=program_name(),
+        usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
@@ -209,4 +212,4 @@ def _keys(parser: HfArgumentParser) -> list[str]:
 
 def _nearest(key: str, parser: HfArgumentParser) -> str:
     nearest = difflib.get_close_matches(key, _keys(parser), n=1, cutoff=0.0)[0]
-    return f"did you mean {nearest}? train.py --help lists all keys"
+    return f"did you mean {nearest}? {program_name()} --help lists all keys"

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
-from ..card.model_card import write_card
+from ..card.model_card import TEMPLATE, write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.sampler import MixedBatchSampler
@@ -42,7 +42,7 @@ class KDMCSETrainer(ResumableTrainer):
             keys stand in place of `stsb`.
         processing_class: the encoder's tokenizer.
         max_length: tokens of a training sentence.
-        card_template: Jinja file of the model card, as `model_cards/template.md`; Trainer's own card without it.
+        card_template: Jinja file of the model card; None for Trainer's own card.
         recipe: keys of recipes/train.py that the card names and repeats, such as `text_dataset` and `model_license`.
         callbacks, optimizers: as for `Trainer`.
 
@@ -70,7 +70,7 @@ class KDMCSETrainer(ResumableTrainer):
         eval_dataset: datasets.Dataset | dict[str, datasets.Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,
-        card_template: str | None = None,
+        card_template: str | os.PathLike | None = TEMPLATE,
         recipe: dict | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple = (None, None),
