@@ -4,15 +4,17 @@ import pathlib
 
 CURVE_NAME = "training_curve.png"
 _NOT_PARTS = ("train_loss", "eval_loss")
+_LABELS = {"spearman": "Spearman", "mrr": "mean reciprocal rank"}
 
 
-def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = "STS-B dev") -> bool:
+def draw_curve(history: list[dict], directory: str | pathlib.Path, metric: str, pairs: str) -> bool:
     """Draw a run's log into `training_curve.png`; False without matplotlib, or where there is no line to draw.
 
     Args:
         history: `log_history` of the trainer's state.
         directory: of the repository.
-        pairs: name of those that were scored.
+        metric: key of the log that the checkpoint was chosen by.
+        pairs: name of what was scored.
     """
     parts = dict.fromkeys(name for entry in history for name in entry if name.endswith("_loss"))
     curves = {
@@ -20,7 +22,7 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = 
         for name in parts
         if name not in _NOT_PARTS and len(points := _points(history, name)) > 1
     }
-    scores = _points(history, "eval_stsb_spearman")
+    scores = _points(history, metric)
     try:
         from matplotlib.figure import Figure
     except ImportError:  # matplotlib is optional; never fail a finished run over a plot
@@ -38,7 +40,7 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = 
         panel.legend(frameon=False)
     if axes:
         axes[0].plot(*zip(*scores, strict=True), color="black", marker=".")
-        axes[0].set(xlabel="step", ylabel=f"{pairs}, Spearman x100")
+        axes[0].set(xlabel="step", ylabel=f"{pairs}, {_LABELS[metric.rpartition('_')[2]]} x100")
     figure.savefig(pathlib.Path(directory, CURVE_NAME), dpi=110, metadata={"Software": None})
     return True
 

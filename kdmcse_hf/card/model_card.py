@@ -32,7 +32,7 @@ def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pa
         template: Jinja file, as `TEMPLATE`.
         directory: of the repository.
     """
-    card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.dev_name))
+    card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.metric, run.dev_name))
     if run.recipe:
         write_recipe(run.recipe, run.seed, run.name, run.world_size, directory)
     shutil.rmtree(pathlib.Path(directory, EVAL_RESULTS), ignore_errors=True)
@@ -62,6 +62,8 @@ def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = F
         pooling=run.config.pooling,
         width=run.config.encoder.hidden_size,
         scores=run.scores(),
+        before=run.scores_before(),
+        judge=run.judge,
         dev_name=run.dev_name,
         curve=CURVE_NAME if has_curve else None,
         sources=_sources(run),

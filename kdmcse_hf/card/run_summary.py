@@ -7,7 +7,9 @@ import transformers
 from ..model.configuration_kdmcse import KDMCSEConfig
 from .recipe import is_private, portable
 
-SCORES = ("spearman", "pearson", "alignment", "uniformity")
+# What an evaluation of STS pairs gives, and one of held-out captions; a checkpoint is chosen by the first by default.
+STS_SCORES = ("spearman", "pearson", "alignment", "uniformity")
+RETRIEVAL_SCORES = ("mrr", "recall_at_1")
 # Fields that TrainingArguments fills in from others or from the machine.
 _DERIVED = ("do_eval", "greater_is_better", "disable_tqdm", "dataloader_pin_memory")
 
@@ -29,7 +31,8 @@ class RunSummary:
         world_size: number of processes.
         seed: of the run.
         run_values: arguments that differ from their defaults, by `changed_arguments`.
-        dev_name: of the pairs that the checkpoint was chosen by.
+        judge: what the checkpoint was chosen by, as the log has it: `stsb`, or `retrieval` among held-out captions.
+        dev_name: the same in words.
         steps: optimizer steps that were made.
         best_step: step of the checkpoint that was restored; None where none was.
         history: the Trainer's log.
@@ -48,17 +51,31 @@ class RunSummary:
     world_size: int
     seed: int
     run_values: dict
+    judge: str
     dev_name: str
     steps: int
     best_step: int | None
     history: list[dict]
 
     def scores(self) -> dict[str, float]:
-        """Spearman, Pearson, alignment and uniformity of the last evaluation of STS-B dev; empty without one."""
-        for entry in reversed(self.history):
-            if "eval_stsb_spearman" in entry:
-                return {name: entry[f"eval_stsb_{name}"] for name in SCORES}
-        return {}
+        """What the last evaluation gave, by name; empty without one."""
+        return self._scores_of(next((entry for entry in reversed(self.history) if self.metric in entry), {}))
+
+    def scores_before(self) -> dict[str, float]:
+        """What the evaluation before training gave; empty without one."""
+        return self._scores_of(next((e for e in self.history if self.metric in e and e["step"] == 0), {}))
+
+    @property
+    def metric(self) -> str:
+        """Key of the log that curves show: `eval_stsb_spearman` or `eval_retrieval_mrr`."""
+        return f"eval_{self.judge}_{self._names[0]}"
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return RETRIEVAL_SCORES if self.judge == "retrieval" else STS_SCORES
+
+    def _scores_of(self, entry: dict) -> dict[str, float]:
+        return {name: entry[f"eval_{self.judge}_{name}"] for name in self._names if entry}
 
 
 def changed_arguments(args: transformers.TrainingArguments) -> dict[str, str | int | float | bool]:

@@ -12,6 +12,7 @@ import pathlib
 import sys
 import tempfile
 
+import datasets
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -20,13 +21,16 @@ from transformers.utils import logging
 
 from ..data.captions import load_captions
 from ..data.text import load_text
-from ..evaluation.sts import load_stsb, pairs_name
+from ..encoding.declared_pooling import contradicted_pooling, find_pooling
+from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.sts import load_stsb, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, objective_class
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
+from .closing import closing_lines
 from .exit_status import program_name
 from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
 
@@ -37,20 +41,38 @@ STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
 def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
+    if arguments.pooling is None:  # as the repository declares
+        del values["pooling"]
     if objective_class(arguments.objective).teacher_columns and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
     if hasattr(config, "kdmcse"):
-        if (own := config.kdmcse["pooling"]) != arguments.pooling:
-            logger.warning(
-                f"{arguments.model_name_or_path} was trained with pooling {own}, now it is {arguments.pooling}"
-            )
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
+
+
+def warn_of_pooling(arguments: SourceArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
+    """Say what is at stake where `pooling` is another one than the repository declares: the scores of both."""
+    asked = arguments.pooling
+    declared = asked and contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
+    if not declared:
+        return
+    found = ""
+    if pairs is not None:
+        scored = []
+        for pooling in (declared, asked):
+            encoder = SentenceEncoder(model.encoder, tokenizer, pooling)
+            sides = encoder.encode_pairs(pairs["sentence1"][:], pairs["sentence2"][:])
+            scored.append(f"{sts_scores(*sides, pairs['score'][:])['spearman']:.2f} with {pooling}")
+        found = f" (Spearman before training: {', '.join(scored)})"
+    logger.warning(
+        f"{arguments.model_name_or_path} declares {declared} pooling, and pooling is {asked}{found}. Without that key "
+        f"it is trained as it was made"
+    )
 
 
 def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
@@ -85,12 +107,15 @@ def build_trainer(
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
     columns = objective_class(model_arguments.objective).teacher_columns
     captions = load_captions(data.multimodal_dataset, columns) if data.multimodal_dataset else None
-    pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
-    tokenizer = AutoTokenizer.from_pretrained(
-        model_arguments.model_name_or_path, revision=model_arguments.model_revision
-    )
+    pairs = load_pairs(data.stsb_path) if training.eval_strategy != "no" else None
+    revision = model_arguments.model_revision
+    _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
+    source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
+    model = build_model(model_arguments, config, captions)
+    warn_of_pooling(model_arguments, model, tokenizer, pairs)
     return KDMCSETrainer(
-        model=build_model(model_arguments, config, captions),
+        model=model,
         args=training,
         text_dataset=text,
         multimodal_dataset=captions,
@@ -99,6 +124,18 @@ def build_trainer(
         max_length=data.max_length,
         recipe=recipe,
     )
+
+
+def load_pairs(source: str | None) -> datasets.Dataset | None:
+    """STS pairs to judge the run by; None for `none`, where held-out captions judge it."""
+    if source is not None and source.lower() == "none":
+        return None
+    try:
+        return load_stsb(source)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{error}; or none, to judge the run by captions that are held out of training"
+        ) from None
 
 
 def check_writable(output_dir: str) -> None:
@@ -144,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     try:
-        metrics = run(trainer)
+        run(trainer)
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
@@ -155,9 +192,7 @@ def main(argv: list[str] | None = None) -> int:
         shut_down(trainer)
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
-        score = metrics.get("eval_stsb_spearman")
-        name = pairs_name(trainer.eval_dataset["stsb"]) if score is not None else ""
-        print(f"{name} Spearman {score:.2f}" if name else "not evaluated (eval_strategy: no)")
+        print("\n".join(closing_lines(trainer.run_summary(), training.learning_rate)))
         print(f"model: {training.output_dir}")
         if trainer.pushed is not None:
             print(trainer.pushed)

@@ -59,7 +59,10 @@ class DataArguments:
     max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
     stsb_path: str | None = field(
         default=None,
-        metadata={"help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub."},
+        metadata={
+            "help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. none: 5 "
+            "percent of the images are held out, and retrieval among their captions judges the run."
+        },
     )
 
 
@@ -137,6 +140,9 @@ def model_arguments() -> type:
 
 def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
     metadata, choices = dict(of.metadata), get_args(of.type)
+    if of.name == "pooling":  # null: as the repository declares
+        metadata["help"] += " By default what the repository declares, else cls."
+        return of.name, str | None, field(default=None, metadata={**metadata, "choices": list(choices)})
     if choices:  # a Literal
         return of.name, str, field(default=of.default, metadata={**metadata, "choices": list(choices)})
     return of.name, of.type, field(default=of.default, metadata=metadata)

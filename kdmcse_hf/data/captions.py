@@ -60,13 +60,13 @@ class Captions:
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
         # Without `image_id` each caption is of an image of its own.
-        self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        self.image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
     def num_images(self) -> int:
         """Different images; counted when asked, since training never does."""
-        return len(np.unique(self._image_ids))
+        return len(np.unique(self.image_ids))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -76,7 +76,7 @@ class Captions:
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
-        return columns | {"image_ids": self._image_ids[indices]}
+        return columns | {"image_ids": self.image_ids[indices]}
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import datasets
 import numpy as np
@@ -72,6 +73,11 @@ class FeatureStore:
         """Whether this is a feature directory, finished or not."""
         folder = pathlib.Path(path)
         return (folder / "settings.json").is_file() and (folder / "shards").is_dir()
+
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; reads no features."""
+        return np.concatenate([self._shard(number).caption_image_ids for number in range(len(self._shards))])
 
     def __len__(self) -> int:
         """Number of captions."""

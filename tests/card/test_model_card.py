@@ -209,7 +209,7 @@ class TestText:
         pytest.importorskip("matplotlib")
         assert f"({CURVE_NAME})" in card_of(sources, tmp_path / "with").text
         assert (tmp_path / "with" / "out" / CURVE_NAME).read_bytes().startswith(b"\x89PNG")
-        assert not draw_curve(HISTORY[:1], tmp_path), "one point is no line"
+        assert not draw_curve(HISTORY[:1], tmp_path, "eval_stsb_spearman", "STS-B dev"), "one point is no line"
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         assert "curve" not in card_of(sources, tmp_path / "without").text
         assert not (tmp_path / "without" / "out" / CURVE_NAME).exists()
