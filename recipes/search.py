@@ -18,8 +18,8 @@ from types import ModuleType
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
 from kdmcse_hf.commands.exit_status import run_or_refuse
-from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, leave
-from kdmcse_hf.commands.train_arguments import SourceArguments, given, parse
+from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
+from kdmcse_hf.commands.train_arguments import SourceArguments, explicit_keys, parse
 from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"
@@ -139,13 +139,13 @@ def run(arguments: argparse.Namespace) -> None:
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
-    trainer = build_trainer(model_arguments, data, training, given(flags))
+    trainer = build_trainer(model_arguments, data, training, explicit_keys(flags))
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = search(trainer, optuna, arguments.trials, arguments.words)
     write_results(study, optuna, folder, pairs_name(trainer.eval_dataset["stsb"]))
-    leave(trainer)
+    shut_down(trainer)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -28,7 +28,7 @@ from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_ch
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .exit_status import program_name
-from .train_arguments import DataArguments, SourceArguments, given, parse
+from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
 
 logger = logging.get_logger(__name__)
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
@@ -139,20 +139,20 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training, given(argv))
+        trainer = build_trainer(model_arguments, data, training, explicit_keys(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     try:
         metrics = run(trainer)
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
-        if (message := explained(error, trainer)) is None:
+        if (message := advice_for(error, trainer)) is None:
             raise
         print(f"{program_name()}: {message}", file=sys.stderr)
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
-        leave(trainer)
+        shut_down(trainer)
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
         score = metrics.get("eval_stsb_spearman")
@@ -161,11 +161,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"model: {training.output_dir}")
         if trainer.pushed is not None:
             print(trainer.pushed)
-    leave(trainer)
+    shut_down(trainer)
     return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
 
 
-def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
+def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:
     """What to do about a failure that is no fault of the program, or None."""
     if isinstance(error, ResumeError | CheckpointError):
         return str(error)
@@ -182,8 +182,8 @@ def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
     )
 
 
-def leave(trainer: KDMCSETrainer) -> None:
-    """Let go of the DDP wrapper before its process group: gloo hangs or aborts at exit now and then otherwise."""
+def shut_down(trainer: KDMCSETrainer) -> None:
+    """Release the DDP wrapper before its process group ends: otherwise gloo now and then hangs or aborts at exit."""
     trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()
     trainer.accelerator.end_training()

@@ -85,7 +85,7 @@ def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]
         _parser().exit(2, f"{program_name()}: {error}\n")
 
 
-def given(argv: list[str]) -> dict:
+def explicit_keys(argv: list[str]) -> dict:
     """The keys that a readable command line and its file name, with their values: what repeats the run."""
     parser, flags = _read(argv)
     for action in parser._actions:
