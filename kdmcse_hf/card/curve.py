@@ -1,4 +1,4 @@
-"""The training curve of a model card: losses and the score on STS pairs over the steps."""
+"""The training curve of a model card: losses and the score on STS pairs by optimizer step."""
 
 import pathlib
 
@@ -7,12 +7,15 @@ _LOSSES = {"simcse_loss": "SimCSE", "image_loss": "image", "text_loss": "text"}
 
 
 def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = "STS-B dev") -> bool:
-    """Draw a run's log into `training_curve.png`; False without matplotlib, or where there is no line to draw.
+    """Draw the log of a run into `training_curve.png`.
 
     Args:
-        history: `log_history` of the trainer's state.
-        directory: of the repository.
-        pairs: name of those that were scored.
+        history: `log_history` of the Trainer's state.
+        directory: folder of the repository.
+        pairs: name of the STS pairs that were scored.
+
+    Returns:
+        Whether the file was written: not without matplotlib, and not if no curve has two points.
     """
     curves = {label: _points(history, name) for name, label in _LOSSES.items()}
     curves = {label: points for label, points in curves.items() if len(points) > 1}
@@ -40,5 +43,5 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = 
 
 
 def _points(history: list[dict], name: str) -> list[tuple[int, float]]:
-    """(step, value) pairs, the first of each step: the best is scored again at the end, at a step not its own."""
+    """(step, value) pairs, the first of each step: at the end the best model is scored again, at the last step."""
     return sorted({entry["step"]: entry[name] for entry in reversed(history) if name in entry}.items())
