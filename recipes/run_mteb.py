@@ -8,8 +8,8 @@ import pathlib
 import sys
 
 import datasets
-from exit_status import run_or_refuse
 
+from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task

@@ -11,6 +11,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..files import sha256
+from ..version import __version__
 
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
@@ -92,8 +93,7 @@ def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory:
     processes = f"--num_processes {world_size} " if world_size > 1 else ""
     lines = [
         f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
-        f"Keys that are not here had the defaults of kdmcse_hf {version('kdmcse_hf')}, transformers "
-        f"{version('transformers')}.",
+        f"Keys that are not here had the defaults of kdmcse_hf {__version__}, transformers {version('transformers')}.",
     ]
     if local := [key for key, value in public.items() if _is_local(key, value)]:
         lines += [

@@ -11,17 +11,11 @@ from ..evaluation.mteb_sets import REPOSITORIES
 from ..evaluation.paper_results import FROM_MCSE
 from ..evaluation.tables import Table, build_tables, to_markdown
 from ..evaluation.tasks import STS_DEV, STS_TASKS
+from ..model.objectives import OBJECTIVES
 
 PAPER_NOTE = (
     "Rows of the paper are its published means and standard deviations over five seeds (Table 1), not measured here."
 )
-OBJECTIVES = {
-    "simcse": "SimCSE",
-    "arccse": "ArcCSE",
-    "mcse": "MCSE",
-    "kdmcse": "KDMCSE",
-    "kdmcse_rank": "KDMCSE+ListNet",
-}
 EVAL_RESULTS = ".eval_results"
 # The students of the paper's Table 1.
 _FAMILIES = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
@@ -83,7 +77,9 @@ def paper_rows(objective: str, base_model: str | None) -> Table:
     """Rows of the paper's Table 1 for this objective and student; none for a student that is not in it."""
     family = _FAMILIES.get((base_model or "").rsplit("/", 1)[-1])
     rows = build_tables([{"model": "", "tasks": {}}], paper=True)[0][2:]
-    wanted = f" {OBJECTIVES[objective]}-{family}"
+    if objective not in OBJECTIVES:  # of the author's own
+        return []
+    wanted = f" {OBJECTIVES[objective].label}-{family}"
     return [row for row in rows if row[0].removesuffix(FROM_MCSE).endswith(wanted)]
 
 

@@ -12,25 +12,18 @@ from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from .text import check_strings, load_rows, without_blank_rows
 
-# Columns of a caption dataset that each objective reads.
-CAPTION_COLUMNS = {
-    "simcse": ("text",),
-    "arccse": ("text",),
-    "mcse": ("text", "image_embeds"),
-    "kdmcse": ("text", "image_embeds", "text_embeds"),
-    "kdmcse_rank": ("text", "image_embeds", "text_embeds"),
-}
+FEATURES = ("image_embeds", "text_embeds")
 _SCAN_ROWS = 10_000  # rows in memory at once while features are checked
 
 
-def load_captions(source: str, objective: str = "kdmcse") -> CaptionFeatures:
-    """Load captions with teacher features, for one of the objectives.
+def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeatures:
+    """Load captions with teacher features.
 
     Args:
         source: a feature directory that recipes/extract_features.py wrote; or a Hub id, a local directory (of files,
             or one that `save_to_disk` wrote) or a parquet file with columns `text` (string), `image_embeds`,
             `text_embeds` (float vectors of any width) and optionally `image_id`.
-        objective: decides which of these columns are needed.
+        columns: the columns of features that are needed, an objective's `teacher_columns`; `text` always is.
 
     Raises:
         FileNotFoundError, ValueError: the source does not exist or is empty, a column is missing, or features differ
@@ -39,10 +32,10 @@ def load_captions(source: str, objective: str = "kdmcse") -> CaptionFeatures:
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
     dataset = load_rows(source, "multimodal_dataset")
-    needed = CAPTION_COLUMNS[objective]
+    needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
-            f"multimodal_dataset {source} has no column {', '.join(missing)}, which objective {objective!r} needs; it "
+            f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
             f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from images"
         )
     check_strings(dataset, "text", source)
@@ -88,7 +81,7 @@ class Captions:
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
     """Check all features, and return the width of each column of them."""
-    names = [name for name in ("image_embeds", "text_embeds") if name in dataset.column_names]
+    names = [name for name in FEATURES if name in dataset.column_names]
     widths: dict[str, int] = {}
     if not names:
         return widths
