@@ -1,4 +1,4 @@
-"""The training curve of a model card: losses and the score on STS pairs over the steps."""
+"""The training curve of a model card: losses and the score on STS pairs by optimizer step."""
 
 import pathlib
 
@@ -8,13 +8,16 @@ _LABELS = {"spearman": "Spearman", "mrr": "mean reciprocal rank"}
 
 
 def draw_curve(history: list[dict], directory: str | pathlib.Path, metric: str, pairs: str) -> bool:
-    """Draw a run's log into `training_curve.png`; False without matplotlib, or where there is no line to draw.
+    """Draw the log of a run into `training_curve.png`.
 
     Args:
-        history: `log_history` of the trainer's state.
-        directory: of the repository.
-        metric: key of the log that the checkpoint was chosen by.
+        history: `log_history` of the Trainer's state.
+        directory: folder of the repository.
+        metric: key of the log by which the checkpoint was chosen.
         pairs: name of what was scored.
+
+    Returns:
+        Whether the file was written: not without matplotlib, and not if no curve has two points.
     """
     parts = dict.fromkeys(name for entry in history for name in entry if name.endswith("_loss"))
     curves = {
@@ -46,5 +49,5 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, metric: str, 
 
 
 def _points(history: list[dict], name: str) -> list[tuple[int, float]]:
-    """(step, value) pairs, the first of each step: the best is scored again at the end, at a step not its own."""
+    """(step, value) pairs, the first of each step: at the end the best model is scored again, at the last step."""
     return sorted({entry["step"]: entry[name] for entry in reversed(history) if name in entry}.items())

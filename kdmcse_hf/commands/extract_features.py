@@ -68,7 +68,7 @@ def load_teacher(name: str, dtype: str, local_rank: int) -> Teacher:
 
 
 def open_image_source(arguments: argparse.Namespace) -> ImageSource:
-    """The caption source of the command line."""
+    """The image source of the command line."""
     return open_source(
         arguments.dataset,
         arguments.images_per_shard,
