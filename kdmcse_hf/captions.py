@@ -35,6 +35,12 @@ class CaptionSource(Protocol):
     def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
         """Columns of some rows: `text` (list), `image_embeds`, `text_embeds` (n, width) float32, `image_ids` (n,)."""
 
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings."""
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """Names of the images of some captions, for reports."""
+
 
 def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
     """Captions with teacher features, for one of the objectives.
@@ -81,6 +87,7 @@ class Captions:
         self._features = list(widths)
         # Without `image_id` each caption is of a picture of its own.
         self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        self._names = dataset.select_columns("image_id") if "image_id" in dataset.column_names else None
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
@@ -97,6 +104,16 @@ class Captions:
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
         return columns | {"image_ids": self._image_ids[indices]}
+
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of `rows`."""
+        return self._dataset.select_columns("text")[:]["text"]
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """The `image_id` of some captions as text, or the number of the row where there is none."""
+        indices = [int(index) for index in indices]
+        names = [None] * len(indices) if self._names is None else self._names[indices]["image_id"]
+        return [f"row {row}" if name is None else str(name) for row, name in zip(indices, names, strict=True)]
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:

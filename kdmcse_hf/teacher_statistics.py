@@ -12,25 +12,27 @@ from tqdm.auto import tqdm
 
 KINDS = ("caption_image", "caption_caption")  # alpha^{t,v} and alpha^{t,t}
 TIE = 1e-6  # float32 rounding: captions with the same words are not before one another
+# The pairs that every threshold by quantile is taken from. It is one fixed sample without arguments, so that training
+# and inspection find the same number. A million pairs; about a thousand of them lie above the quantile 0.999.
+THRESHOLD_SAMPLE = {"batch_size": 64, "num_batches": 256, "seed": 0}
 
 
 class CaptionSource(Protocol):
     """What is read of a set of captions with features."""
 
-    image_dim: int
-    text_dim: int
+    image_dim: int | None
+    text_dim: int | None
 
     def __len__(self) -> int: ...
 
     def rows(self, indices: np.ndarray) -> dict: ...
 
 
-def threshold_by_quantile(
-    source: CaptionSource, quantile: float = 0.999, batch_size: int = 64, num_batches: int = 256, seed: int = 0
-) -> dict[str, float | None]:
+def threshold_by_quantile(source: CaptionSource, quantile: float = 0.999) -> dict[str, float | None]:
     """Thresholds that leave out the most similar negatives: the share 1 - quantile of them.
 
-    Negatives are what training has: pairs of different pictures in random batches. A pure function of its arguments.
+    Negatives are what training has: pairs of different pictures in random batches. The batches are those of
+    `THRESHOLD_SAMPLE`, so that the same captions and quantile give the same thresholds wherever this is called.
 
     Returns:
         {"caption_image": threshold on alpha^{t,v}, "caption_caption": threshold on alpha^{t,t}}, cosines; None for a
@@ -42,7 +44,7 @@ def threshold_by_quantile(
     if not 0 < quantile < 1:
         raise ValueError(f"quantile {quantile} is not between 0 and 1; 0.999 filters one negative in a thousand")
     negatives = {kind: [] for kind in KINDS}
-    for rows in random_batches(source, batch_size, num_batches, seed):
+    for rows in random_batches(source, **THRESHOLD_SAMPLE):
         for kind, (similarities, is_negative) in batch_similarities(rows).items():
             negatives[kind].append(similarities[is_negative])
     found = {kind: np.concatenate(parts) if parts else np.empty(0) for kind, parts in negatives.items()}
@@ -70,13 +72,14 @@ def batch_similarities(rows: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         For each kind that the features allow: similarities (n, n), caption rows; negatives (n, n), true where the
         pictures differ.
     """
-    if not rows["text_embeds"].shape[1]:
+    texts, images = rows.get("text_embeds"), rows.get("image_embeds")
+    if texts is None or not texts.shape[1]:
         return {}
-    texts = normalise(rows["text_embeds"])
+    texts = normalise(texts)
     is_negative = rows["image_ids"][:, None] != rows["image_ids"][None, :]
     found = {"caption_caption": (texts @ texts.T, is_negative)}
-    if rows["image_embeds"].shape[1] == texts.shape[1]:
-        found["caption_image"] = (texts @ normalise(rows["image_embeds"]).T, is_negative)
+    if images is not None and images.shape[1] == texts.shape[1]:
+        found["caption_image"] = (texts @ normalise(images).T, is_negative)
     return found
 
 
