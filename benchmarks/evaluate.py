@@ -15,7 +15,8 @@ import torch
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
-from kdmcse_hf.evaluation import STS_TASKS, SentenceEncoder, evaluate_sts_task, load_sts_task
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.evaluation.sts import STS_TASKS, evaluate_sts_task, load_sts_task
 
 GOALS = {"STS-B dev": 0.8, "seven STS tasks": 0.6}
 

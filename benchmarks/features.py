@@ -21,19 +21,19 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, PreTrainedTokenizerFast
 
-from kdmcse_hf.caption_sources import ListSource
-from kdmcse_hf.extraction import ExtractionSettings, extract
-from kdmcse_hf.feature_import import ImportedImage, import_images
-from kdmcse_hf.feature_shards import FeatureWriter
-from kdmcse_hf.feature_store import FeatureStore
-from kdmcse_hf.teacher import Teacher
+from kdmcse_hf.features.importers import ImportedImage, import_images
+from kdmcse_hf.features.store import FeatureStore
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.teacher.extraction import ExtractionSettings, extract
+from kdmcse_hf.teacher.sources.open_source import ListSource
+from kdmcse_hf.teacher.teacher import Teacher
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = {"teacher": {"name": "random"}, "source": {}, "options": {}}
 OPEN = {
     "json": "import json; data = json.load(open(path))",
-    "store": "from kdmcse_hf.feature_store import FeatureStore; store = FeatureStore.open(path)",
-    "store, every row read": "from kdmcse_hf.feature_store import FeatureStore; store = FeatureStore.open(path); "
+    "store": "from kdmcse_hf.features.store import FeatureStore; store = FeatureStore.open(path)",
+    "store, every row read": "from kdmcse_hf.features.store import FeatureStore; store = FeatureStore.open(path); "
     "[store.rows(range(i, min(i + 64, len(store)))) for i in range(0, len(store), 64)]",
 }
 

@@ -1,10 +1,10 @@
 """KDMCSE sentence embeddings with a vision-language teacher, for Hugging Face."""
 
 from . import losses
-from .configuration_kdmcse import KDMCSEConfig
-from .modeling_kdmcse import KDMCSEModel, KDMCSEOutput
-from .trainer import KDMCSETrainer
-from .training_args import KDMCSETrainingArguments
+from .model.configuration_kdmcse import KDMCSEConfig
+from .model.modeling_kdmcse import KDMCSEModel, KDMCSEOutput
+from .training.trainer import KDMCSETrainer
+from .training.training_args import KDMCSETrainingArguments
 
 __version__ = "0.1.0"
 __all__ = ["KDMCSEConfig", "KDMCSEModel", "KDMCSEOutput", "KDMCSETrainer", "KDMCSETrainingArguments", "losses"]

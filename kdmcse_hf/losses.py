@@ -69,7 +69,7 @@ def rotate(cosine: torch.Tensor, angle: torch.Tensor | float) -> torch.Tensor:
     return cosine * angle.cos() - sine * angle.sin()
 
 
-def contrast(cosine: torch.Tensor, temperature: float, excluded: torch.Tensor | None = None) -> torch.Tensor:
+def info_nce(cosine: torch.Tensor, temperature: float, excluded: torch.Tensor | None = None) -> torch.Tensor:
     """InfoNCE of every row against its candidates: mean over rows of -log softmax(cosine / temperature)[positive].
 
     Args:
@@ -131,7 +131,7 @@ class SimCSELoss(ContrastiveLoss):
         cosine = cosine_similarity(z1, self.candidates(z2))
         if self.margin:
             cosine = rotate(cosine, -_guarded(torch.full_like(cosine, self.margin), cosine, self.margin))
-        return contrast(cosine, self.temperature, self.same_image(image_ids))
+        return info_nce(cosine, self.temperature, self.same_image(image_ids))
 
 
 class ArcCSELoss(ContrastiveLoss):
@@ -150,7 +150,7 @@ class ArcCSELoss(ContrastiveLoss):
         """z1, z2: (B, D) views; image_ids: (B,) int, rows that share one are no negatives -> scalar."""
         cosine = cosine_similarity(z1, self.candidates(z2))
         cosine = rotate(cosine, self.margin * _is_positive(cosine).to(cosine.dtype))
-        return contrast(cosine, self.temperature, self.same_image(image_ids))
+        return info_nce(cosine, self.temperature, self.same_image(image_ids))
 
 
 class MCSELoss(ContrastiveLoss):
@@ -168,7 +168,7 @@ class MCSELoss(ContrastiveLoss):
     ) -> torch.Tensor:
         """s1, s2, image: (B, P) in the shared space; image_ids: (B,) int -> scalar."""
         image, excluded = self.candidates(image), self.same_image(image_ids)
-        return sum(contrast(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
+        return sum(info_nce(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
 
 
 class KDMCSELoss(ContrastiveLoss):
@@ -184,7 +184,7 @@ class KDMCSELoss(ContrastiveLoss):
         margin: m_c, radians, at least 0.
         threshold: teacher similarity from which on a negative counts as false; None leaves all in. A pair sets it for
             the image loss and the text loss apart, since captions resemble each other more than they do pictures.
-        reading: "paper" or "released".
+        preset: "paper" or "released".
     """
 
     def __init__(
@@ -192,16 +192,16 @@ class KDMCSELoss(ContrastiveLoss):
         temperature: float,
         margin: float,
         threshold: Threshold,
-        reading: str,
+        preset: str,
         gather_across_devices: bool = False,
     ):
         super().__init__(temperature, gather_across_devices)
-        if reading not in ("paper", "released"):
-            raise ValueError(f"reading is {reading!r}: it must be 'paper' or 'released'")
+        if preset not in ("paper", "released"):
+            raise ValueError(f"preset is {preset!r}: it must be 'paper' or 'released'")
         self.margin = _checked_margin(margin)
         image, text = threshold if isinstance(threshold, list | tuple) else (threshold, threshold)
         self.thresholds = {"image_loss": image, "text_loss": text}
-        self.reading = reading
+        self.preset = preset
 
     @classmethod
     def paper(
@@ -255,7 +255,7 @@ class KDMCSELoss(ContrastiveLoss):
             `{"image_loss", "text_loss"}`, scalars; each is half the sum over the two views.
         """
         with torch.no_grad():
-            labels = self._paper_labels if self.reading == "paper" else self._released_labels
+            labels = self._paper_labels if self.preset == "paper" else self._released_labels
             labels, same_image = labels(teacher_image, teacher_text), self.same_image(image_ids)
         parts = {}
         for name, targets in (("image_loss", image), ("text_loss", text)):
@@ -287,11 +287,11 @@ class KDMCSELoss(ContrastiveLoss):
         loss = 0.0
         for view in views:
             cosine = cosine_similarity(view, targets)
-            if self.reading == "released":
+            if self.preset == "released":
                 angles = _guarded(margins, cosine, self.margin)
             else:
                 angles = margins.masked_fill(_is_positive(cosine), 0)
-            loss = loss + contrast(rotate(cosine, -angles), self.temperature, excluded) / 2
+            loss = loss + info_nce(rotate(cosine, -angles), self.temperature, excluded) / 2
         return loss
 
 

@@ -11,7 +11,7 @@ import sys
 
 from exit_status import run_or_refuse
 
-from kdmcse_hf.card_results import add_scores
+from kdmcse_hf.card.results import add_scores
 
 
 def main(argv: list[str] | None = None) -> int:

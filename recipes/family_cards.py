@@ -8,9 +8,10 @@ import pathlib
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from kdmcse_hf.card_recipe import hub_id
-from kdmcse_hf.card_results import OBJECTIVES, PAPER_NOTE, paper_rows
+from kdmcse_hf.card.recipe import hub_id
+from kdmcse_hf.card.results import PAPER_NOTE, paper_rows
 from kdmcse_hf.evaluation.tables import STS_COLUMNS, to_markdown
+from kdmcse_hf.model.objectives import OBJECTIVES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STUDENTS = {"bert": "BERT", "roberta": "RoBERTa"}
@@ -49,10 +50,10 @@ def family_card(objective: str, student: str) -> ModelCard:
             pipeline_tag="sentence-similarity",
             base_model=base,
             datasets=[hub_id(values["text_dataset"])],
-            tags=["sentence-transformers", "kdmcse", f"loss:{OBJECTIVES[objective]}"],
+            tags=["sentence-transformers", "kdmcse", f"loss:{OBJECTIVES[objective].label}"],
         ),
         template_path=str(ROOT / "model_cards" / "family.md"),
-        objective=OBJECTIVES[objective],
+        objective=OBJECTIVES[objective].label,
         student=STUDENTS[student],
         base_model=base,
         what=WHAT[objective],

@@ -15,7 +15,7 @@ import sys
 from exit_status import run_or_refuse
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from kdmcse_hf.released import load_released
+from kdmcse_hf.model.released_checkpoints import load_released
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,8 +14,8 @@ import sys
 from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
-from kdmcse_hf.feature_import import import_images, read_mcse_hdf5, read_released_json
-from kdmcse_hf.feature_shards import FeatureWriter, sha256
+from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
+from kdmcse_hf.features.writer import FeatureWriter, sha256
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -17,7 +17,7 @@ import numpy as np
 from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
-from kdmcse_hf.evaluation import SentenceEncoder
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

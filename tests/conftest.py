@@ -6,12 +6,12 @@ import sys
 
 import pytest
 from hub_server import HubServer
+from paths import RECIPES, ROOT
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "recipes"))  # last: recipes/evaluate.py must not hide the library
+sys.path.append(str(RECIPES))  # last: recipes/evaluate.py must not hide the library
 
 
 @pytest.fixture(scope="session")

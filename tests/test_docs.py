@@ -1,17 +1,15 @@
 """The code of the documents runs, and what they point at is there."""
 
-import pathlib
 import re
 
 import pytest
 import tiny
 import torch
+from paths import ROOT
 from transformers import AutoModel
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.modeling_kdmcse import ProjectionHead
-
-ROOT = pathlib.Path(__file__).parents[1]
+from kdmcse_hf.model.modeling_kdmcse import ProjectionHead
 
 
 def python_blocks(document: str) -> list[str]:
@@ -59,9 +57,9 @@ class TestAnObjectiveOfOnesOwn:
     def test_its_loss_is_the_sum_shown(self, objective):
         model = objective.from_encoder(tiny.encoder(), objective="simcse")
         embeddings, teacher = torch.randn(5, 2, 16), torch.randn(5, 6)
-        parts = model.losses(embeddings, text_embeds=teacher)
+        parts = model.compute_losses(embeddings, text_embeds=teacher)
         torch.testing.assert_close(parts["loss"], parts["simcse_loss"] + 0.1 * parts["similarity_loss"])
-        assert model.losses(embeddings).keys() == {"loss", "simcse_loss"}
+        assert model.compute_losses(embeddings).keys() == {"loss", "simcse_loss"}
 
     def test_a_layer_of_its_own_is_saved_with_the_heads(self, objective, tmp_path):
         class WithLayer(objective):

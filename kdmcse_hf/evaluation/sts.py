@@ -11,10 +11,10 @@ import datasets
 import numpy as np
 import torch
 
+from ..encoding.sentence_encoder import SentenceEncoder
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
-from .encoder import SentenceEncoder
-from .hub import load_hub_task
+from .mteb_sets import load_hub_task
 from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
 
 STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")

@@ -8,7 +8,7 @@ import numpy as np
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
-from .encoder import SentenceEncoder
+from ..encoding.sentence_encoder import SentenceEncoder
 from .senteval import find_file, read_lines, read_rows
 
 TRANSFER_TASKS = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")

@@ -9,10 +9,10 @@ import tempfile
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..card import name_repository
-from .process import Target, ask_hub
-from .rescore import Pairs, compare
+from ..card.model_card import name_repository
+from .compare import Pairs, compare
 from .staging import STAGING, check_repository, repository_files, staged
+from .worker_client import Target, ask_hub
 
 _BRANCH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 

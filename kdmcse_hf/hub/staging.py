@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
 
-from ..card_curve import CURVE_NAME
-from ..card_recipe import RECIPE_NAME
-from ..card_results import EVAL_RESULTS
-from ..repository import HEADS_NAME, load_heads
+from ..card.curve import CURVE_NAME
+from ..card.recipe import RECIPE_NAME
+from ..card.results import EVAL_RESULTS
+from ..model.repository import HEADS_NAME, load_heads
 
 NEEDED = (
     "config.json",
