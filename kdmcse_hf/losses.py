@@ -116,10 +116,12 @@ class ContrastiveLoss(nn.Module):
 class SimCSELoss(ContrastiveLoss):
     """Eq. 1: two dropout views of a sentence are each other's positive, the rest of the batch negatives.
 
+        loss = mean_i -log( exp(cos(z1_i, z2_i) / tau) / sum_j exp(cos(z1_i, z2_j) / tau) )
+
     Args:
         temperature: tau.
-        margin: radians, at least 0. Above 0, a constant angle is subtracted from every negative further away than
-            that, as the released KDMCSE code does (`margin1` there).
+        margin: m in radians, at least 0. Above 0, a negative whose angle theta_ij is above m counts with
+            cos(theta_ij - m), as in the released KDMCSE code (`margin1` there).
     """
 
     def __init__(self, temperature: float = 0.05, margin: float = 0.0, gather_across_devices: bool = False):
@@ -136,6 +138,9 @@ class SimCSELoss(ContrastiveLoss):
 
 class ArcCSELoss(ContrastiveLoss):
     """Eq. 10: SimCSE with the constant angle m_c added between the two views of a sentence.
+
+        loss = mean_i -log( exp(cos(theta_ii + m_c) / tau) / (exp(cos(theta_ii + m_c) / tau) + N_i) )
+        N_i  = sum_{j != i} exp(cos(theta_ij) / tau)              theta_ij: the angle between z1_i and z2_j
 
     Args:
         temperature: tau.
@@ -154,7 +159,11 @@ class ArcCSELoss(ContrastiveLoss):
 
 
 class MCSELoss(ContrastiveLoss):
-    """Eq. 3: each of the two views of a caption against the pictures of the batch, summed over the views.
+    """Eq. 3: each of the two views of a caption against the images of the batch, summed over the views.
+
+        loss = mean_i sum_{k = 1, 2} -log( exp(cos(s^k_i, v_i) / tau') / sum_j exp(cos(s^k_i, v_j) / tau') )
+
+    The released MCSE code takes the mean over the two views: its weight of 0.01 is 0.005 here.
 
     Args:
         temperature: tau'.
@@ -174,10 +183,16 @@ class MCSELoss(ContrastiveLoss):
 class KDMCSELoss(ContrastiveLoss):
     """AdapACSE with threshold filtering on both modalities of the teacher (Eq. 7-9, 12-14).
 
-    With alpha the teacher's cosine of caption i and candidate j, a negative's angle shrinks by m_c * |1 - alpha|
-    (Eq. 12), so that candidates the teacher finds distant are pushed away harder, and negatives the teacher finds too
-    similar are left out (Eq. 13). Made by `KDMCSELoss.paper` or `KDMCSELoss.released`, which read alpha, the filter
-    and the reach of the margin differently; in both, the sum of the two parts is the grounded loss.
+    For each modality, with y the projected image (or caption) features and theta^k_ij the angle between s^k_i and y_j:
+
+        part = 1/2 mean_i sum_{k = 1, 2} -log( P^k_i / (P^k_i + sum_{j in N_i} exp(cos(theta^k_ij - m_ij) / tau')) )
+        P^k_i = exp(cos(theta^k_ii) / tau')
+        m_ij  = m_c * |1 - alpha_ij|                              Eq. 12
+        N_i   = all j but i with alpha_ij below the threshold     Eq. 8, in the direction that the text describes
+
+    alpha_ij is the teacher's cosine of caption i and candidate j: a candidate that the teacher finds distant is pushed
+    away harder, and a negative that it finds too similar is left out. The sum of both parts is Eq. 14.
+    `KDMCSELoss.paper` and `KDMCSELoss.released` read alpha, the filter and the reach of the margin differently.
 
     Args:
         temperature: tau'.
@@ -304,8 +319,8 @@ class ListNetLoss(ContrastiveLoss):
         Q_ij = softmax_j(cos(s1_i, s2_j) / tau_S)      s1, s2: the student's two views
         loss = mean_i sum_j P_ij log(P_ij / Q_ij)
 
-    RankCSE's cross-entropy less the teacher's entropy: the same gradients, and 0 where both agree. A softmax sees
-    differences only: what all of a teacher's captions have in common is no matter, only how far they spread beside
+    This is RankCSE's cross-entropy minus the teacher's entropy: the same gradients, and 0 where both agree. Adding a
+    constant to all similarities changes nothing: what matters is how far the teacher's similarities spread beside
     tau_T. Row i's own column is left out, as RankCSE's code has it: the teacher's is always 1 and would take nearly
     all of P, and drawing the two views together is SimCSE's part. Captions of one picture stay in: nothing is a
     negative here, and how much they resemble each other is what the teacher tells. So no threshold and no `image_ids`.

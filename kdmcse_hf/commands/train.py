@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import torch
-from arguments import DataArguments, ModelArguments, given, parse
+from arguments import DataArguments, SourceArguments, given, parse
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
@@ -21,7 +21,7 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.evaluation.sts import load_stsb, pairs_name
-from kdmcse_hf.model.objectives import objective_class
+from kdmcse_hf.model.objectives import KDMCSE, objective_class
 from kdmcse_hf.teacher.analysis import threshold_by_quantile
 from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 
@@ -30,7 +30,7 @@ STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
 CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
 
 
-def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
+def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
     if objective_class(arguments.objective).teacher_columns and captions is not None:
@@ -49,9 +49,9 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
 
 
-def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
+def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
-    if arguments.objective not in ("kdmcse", "kdmcse_rank") or arguments.preset != "paper":
+    if not issubclass(objective_class(arguments.objective), KDMCSE) or arguments.preset != "paper":
         raise ValueError(
             f"threshold {arguments.threshold} is a quantile of the cosines that objective kdmcse filters by in preset "
             f"paper; with {arguments.objective}, {arguments.preset} give a number or null"
@@ -61,7 +61,7 @@ def quantile_thresholds(arguments: ModelArguments, captions) -> list[float]:
     return [found["caption_image"], found["caption_caption"]]
 
 
-def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
+def encoder_config(arguments: SourceArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
         # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
@@ -72,7 +72,7 @@ def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
+    model_arguments: SourceArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)

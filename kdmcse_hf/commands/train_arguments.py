@@ -1,32 +1,30 @@
-"""Arguments of recipes/train.py: a YAML file, overridden by flags."""
+"""Arguments of the training command: a YAML file, overridden by flags."""
 
 import argparse
+import dataclasses
 import difflib
 import json
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, get_args
 
 import yaml
 from transformers import HfArgumentParser
 
-from kdmcse_hf import KDMCSETrainingArguments
+from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
+from ..model.objectives import all_values, load_objective
+from ..model.values import ThresholdValue, Value
+from ..training.training_args import KDMCSETrainingArguments
 
-
-def similarity(value: str) -> float | str | None:
-    """A number; null = off; preset; auto or a quantile such as q0.999, to be found in the caption dataset."""
-    if value.lower() in ("null", "none"):
-        return None
-    if value == "preset":
-        return value
-    if value == "auto":
-        return "q0.999"
-    if value.startswith("q") and 0 < float(value[1:]) < 1:
-        return value
-    return float(value)
+# Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
+_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
 
 
 @dataclass
-class ModelArguments:
-    """Encoder and objective; the fields of `KDMCSEConfig`, which documents them."""
+class SourceArguments:
+    """Where the model comes from, and what its card says of it."""
 
     model_name_or_path: str = field(
         metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
@@ -39,40 +37,6 @@ class ModelArguments:
         },
     )
     model_language: str = field(default="en", metadata={"help": "Language that the card names, as an ISO 639 code."})
-    pooling: str = field(
-        default="cls", metadata={"help": "Sentence embedding: cls or mean.", "choices": ["cls", "mean"]}
-    )
-    objective: str = field(
-        default="kdmcse",
-        metadata={
-            "help": "Eq. 1, 10, 3 or 14 of the paper; kdmcse_rank: with ranking distillation (RankCSE) beside.",
-            "choices": ["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"],
-        },
-    )
-    preset: str = field(
-        default="paper", metadata={"help": "Reading of KDMCSE: paper or released.", "choices": ["paper", "released"]}
-    )
-    simcse_temperature: float = field(default=0.05, metadata={"help": "tau of Eq. 1 and 10."})
-    grounding_temperature: float = field(default=0.05, metadata={"help": "tau' of Eq. 3 and 13."})
-    margin: float | None = field(
-        default=None, metadata={"help": "m_c in radians; from the preset: paper 0.125, released 0.15."}
-    )
-    threshold: similarity = field(
-        default="preset",
-        metadata={
-            "help": "Teacher similarity of false negatives, null = off; preset: paper 0.85, released null; auto or "
-            "q0.999: quantiles of the caption dataset's random pairs, for image and text loss apart."
-        },
-    )
-    simcse_margin: float | None = field(
-        default=None, metadata={"help": "Margin of the SimCSE term in radians; preset: paper 0, released 0.15."}
-    )
-    grounding_weight: float = field(default=0.01, metadata={"help": "Weight of the grounded loss beside SimCSE."})
-    rank_weight: float = field(default=1.0, metadata={"help": "Weight of the ranking loss of kdmcse_rank."})
-    rank_temperature: float = field(default=0.05, metadata={"help": "Of the student's similarities in that loss."})
-    rank_teacher_temperature: float = field(default=0.025, metadata={"help": "Of the teacher's similarities in it."})
-    projection_dim: int = field(default=256, metadata={"help": "Width of the space shared with the teacher."})
-    gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
 
 
 @dataclass
@@ -97,32 +61,62 @@ class DataArguments:
     )
 
 
-def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
-    """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong."""
-    parser = _parser()
+def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]:
+    """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong.
+
+    Returns:
+        The model's arguments (`SourceArguments`, fields of `KDMCSEConfig` and values of the objectives, those of a
+        class of the user's own among them), the data's and the Trainer's.
+    """
     try:
+        parser, flags = _read(argv)
         *parsed, unknown = parser.parse_args_into_dataclasses(
-            _flags(argv, parser), look_for_args_file=False, return_remaining_strings=True
+            flags, look_for_args_file=False, return_remaining_strings=True
         )
         if unknown:
             name = unknown[0].partition("=")[0]  # what follows may be a token
             raise ValueError(f"unknown argument {name}; {_nearest(name.lstrip('-'), parser)}")
-        return tuple(parsed)
+        model, data, training = parsed
+        model.objective = load_objective(model.objective)
+        return model, data, training
     except (ValueError, OSError, ImportError) as error:
-        parser.exit(2, f"train.py: {error}\n")
+        _parser().exit(2, f"train.py: {error}\n")
 
 
 def given(argv: list[str]) -> dict:
     """The keys that a readable command line and its file name, with their values: what repeats the run."""
-    parser = _parser()
+    parser, flags = _read(argv)
     for action in parser._actions:
         action.default = argparse.SUPPRESS
-    return vars(parser.parse_args(_flags(argv, parser)))
+    return vars(parser.parse_args(flags))
+
+
+def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
+    """A parser that knows the objective's values, and the command line with the file's keys in front."""
+    values = _yaml(argv[0]) if argv and not argv[0].startswith("-") else {}
+    flags = argv[1:] if values else argv
+    objective = _last(flags, "--objective") or values.get("objective")
+    if isinstance(objective, str) and ":" in objective:
+        sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
+        load_objective(objective)
+    parser = _parser()
+    return parser, [*_yaml_flags(values, argv[0], parser), *flags] if values else flags
+
+
+def _last(flags: list[str], name: str) -> str | None:
+    """The value of a flag, given as `--name value` or `--name=value`; the last one counts."""
+    found = None
+    for position, word in enumerate(flags):
+        if word == name and position + 1 < len(flags):
+            found = flags[position + 1]
+        elif word.startswith(f"{name}="):
+            found = word.partition("=")[2]
+    return found
 
 
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
-        (ModelArguments, DataArguments, KDMCSETrainingArguments),
+        (_model_arguments(), DataArguments, KDMCSETrainingArguments),
         prog="train.py",
         usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -130,13 +124,53 @@ def _parser() -> HfArgumentParser:
     )
 
 
-def _flags(argv: list[str], parser: HfArgumentParser) -> list[str]:
-    """The command line with the file's keys, if it names one, in front."""
-    return argv if not argv or argv[0].startswith("-") else _yaml_flags(argv[0], parser) + argv[1:]
+def _model_arguments() -> type:
+    """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
+    config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
+    keys = [_config_key(config[name]) for name in _CONFIG_KEYS]
+    keys += [_value_key(name, value) for name, value in all_values().items()]
+    return dataclasses.make_dataclass("ModelArguments", keys, bases=(SourceArguments,))
 
 
-def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:
-    """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
+def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
+    metadata, choices = dict(of.metadata), get_args(of.type)
+    if choices:  # a Literal
+        return of.name, str, field(default=of.default, metadata={**metadata, "choices": list(choices)})
+    return of.name, of.type, field(default=of.default, metadata=metadata)
+
+
+def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
+    metadata = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
+    if isinstance(value, ThresholdValue):
+        metadata["help"] += " auto or q0.999: quantiles of the caption dataset's random pairs."
+        return name, similarity, field(default=FROM_PRESET, metadata=metadata)
+    kind = value.type if value.default is not None else _or_null(value.type)
+    return name, kind, field(default=value.default, metadata=metadata)
+
+
+def _or_null(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return None if text.lower() in ("null", "none") else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names it where a value cannot be read
+    return read
+
+
+def similarity(text: str) -> float | str | None:
+    """A number; null = off; preset; auto or a quantile such as q0.999, to be found in the caption dataset."""
+    if text.lower() in ("null", "none"):
+        return None
+    if text == FROM_PRESET:
+        return text
+    if text == "auto":
+        return "q0.999"
+    if text.startswith("q") and 0 < float(text[1:]) < 1:
+        return text
+    return float(text)
+
+
+def _yaml(path: str) -> dict:
+    """The keys of a file and their values."""
     with open(path, encoding="utf-8") as file:
         try:
             values = yaml.safe_load(file) or {}
@@ -144,6 +178,11 @@ def _yaml_flags(path: str, parser: HfArgumentParser) -> list[str]:
             raise ValueError(f"{path} is no YAML: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
+    return values
+
+
+def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
+    """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
     flags = []
     for key, value in values.items():
         if key not in _keys(parser):

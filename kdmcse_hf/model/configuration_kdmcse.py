@@ -1,5 +1,6 @@
 """`KDMCSEConfig`: the text encoder, its projection heads and the values of the objective."""
 
+from dataclasses import field
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -47,12 +48,22 @@ class KDMCSEConfig(PreTrainedConfig):
     model_type = "kdmcse"
 
     encoder: PreTrainedConfig | dict | None = None
-    pooling: Literal["cls", "mean"] = "cls"
-    objective: str = "kdmcse"
-    preset: Literal["paper", "released"] = "paper"
+    pooling: Literal["cls", "mean"] = field(
+        default="cls", metadata={"help": "Sentence embedding: cls (first token) or mean (over the tokens)."}
+    )
+    objective: str = field(
+        default="kdmcse",
+        metadata={
+            "help": "simcse (Eq. 1), arccse (Eq. 10), mcse (Eq. 3), kdmcse (Eq. 14), kdmcse_rank (with the teacher's "
+            "ranking beside), or a class of your own as module:Class or file.py:Class."
+        },
+    )
+    preset: Literal["paper", "released"] = field(
+        default="paper", metadata={"help": "Reading of KDMCSE: as the paper has it, or as the released code."}
+    )
     image_dim: int | None = None
     text_dim: int | None = None
-    gather_across_devices: bool = False
+    gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
     heads_sha256: str | None = None
 
     def __post_init__(self, **kwargs):

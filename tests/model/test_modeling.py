@@ -318,5 +318,5 @@ def test_the_released_heads(shared):
     parts["loss"].backward()
     torch.testing.assert_close(embeddings.grad, arrays["grad_total_cls"], rtol=1e-4, atol=1e-9)
     for ours, theirs in heads.items():
-        gradient = getattr(model, ours)[0].weight.grad
+        gradient = getattr(model.objective, ours)[0].weight.grad
         torch.testing.assert_close(gradient, arrays[f"grad_total_w_{theirs}"], rtol=1e-4, atol=1e-9)
