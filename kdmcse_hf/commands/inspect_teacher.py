@@ -16,14 +16,14 @@ import sys
 import textwrap
 
 import numpy as np
-from exit_status import run_or_refuse
 
-from kdmcse_hf.data.captions import FEATURES, CaptionSource, load_captions
-from kdmcse_hf.data.text import load_rows
-from kdmcse_hf.features.store import FeatureStore
-from kdmcse_hf.teacher import analysis, plots
-from kdmcse_hf.teacher.plots import PAPER_THRESHOLD, TITLES
-from kdmcse_hf.teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
+from ..data.captions import FEATURES, CaptionSource, load_captions
+from ..data.text import load_rows
+from ..features.store import FeatureStore
+from ..teacher import analysis, plots
+from ..teacher.plots import PAPER_THRESHOLD, TITLES
+from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
+from .exit_status import run_or_refuse
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`
 

@@ -30,8 +30,8 @@ def plot_similarities(
     for panel, (kind, samples) in zip(axes, pairs.items(), strict=True):
         for name, colour in (("random", "tab:orange"), ("true", "tab:blue")):
             if len(values := samples[name]):
-                weights = np.full(len(values), 1 / len(values))
-                panel.hist(values, bins=bins, weights=weights, color=colour, alpha=0.6, label=f"{name} pairs")
+                shares = np.histogram(values, bins)[0] / len(values)
+                panel.stairs(shares, bins, fill=True, color=colour, alpha=0.6, label=f"{name} pairs")
         _mark_thresholds(panel, thresholds[kind])
         lowest = min((values.min() for values in samples.values() if len(values)), default=-1)
         panel.set(xlabel=f"cosine of {TITLES[kind]}", ylabel="share of pairs", xlim=(lowest - 0.05, 1.02))

@@ -5,8 +5,6 @@ import pathlib
 import sys
 
 import datasets
-import extract_features
-import inspect_teacher
 import numpy as np
 import pytest
 import tiny_teachers
@@ -15,6 +13,7 @@ from caption_features import draw_features, write_directory
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 
+from kdmcse_hf.commands import extract_features, inspect_teacher
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher.analysis import threshold_by_quantile
@@ -27,6 +26,14 @@ def store(tmp_path) -> pathlib.Path:
     return write_directory(
         tmp_path / "store", np.pad(texts, ((0, 0), (4, 0)), constant_values=5), np.pad(images, ((0, 0), (4, 0))), ids
     )
+
+
+@pytest.fixture
+def no_matplotlib(monkeypatch) -> None:
+    """As in an installation without the extra `plots`; also saves the time of drawing."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 def inspect(directory: pathlib.Path, *flags: str) -> dict:
@@ -45,6 +52,7 @@ def as_dataset(store: pathlib.Path) -> datasets.Dataset:
     return datasets.Dataset.from_dict({**rows, "image_id": rows.pop("image_ids")})
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_the_verdict_comes_first_then_the_thresholds(store, capsys):
     """With the numbers behind it, and the plain sentence where the paper's threshold is void."""
     report = inspect(store)
@@ -86,13 +94,11 @@ def test_the_plots_are_drawn_and_say_whose_they_are(store, monkeypatch):
             assert len(plot.convert("RGB").getcolors(1 << 20)) > 20
 
 
-def test_without_matplotlib_the_numbers_are_there_and_a_line_says_how_to_get_the_plots(store, monkeypatch, capsys):
+def test_without_matplotlib_the_numbers_are_there_and_a_line_says_how_to_get_the_plots(store, request, capsys):
     """The report is the same, and the status is 0."""
     with_plots = inspect(store)
     capsys.readouterr()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    request.getfixturevalue("no_matplotlib")
     assert inspect(store) == with_plots
     output = capsys.readouterr().out.splitlines()
     assert output[0].startswith("Verdict: good.")
@@ -112,6 +118,7 @@ def test_numbers_are_out_before_a_plot_is_begun(store, monkeypatch, capsys):
     assert json.loads((store / "inspection" / "inspection.json").read_text())["verdict"]["grade"] == "good"
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_the_recommended_threshold_is_that_of_training(store):
     """Whatever batches were looked at, for a feature directory and for a dataset."""
     expected = threshold_by_quantile(load_captions(str(store)), 0.99)
@@ -119,6 +126,7 @@ def test_the_recommended_threshold_is_that_of_training(store):
         assert inspect(store, "--quantile", "0.99", *flags)["recommended_thresholds"] == expected
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_images_have_their_file_names(store, tmp_path):
     """The worst pairs, the examples and the farthest captions; of other datasets the image_id."""
     report = inspect(store)
@@ -139,6 +147,7 @@ def test_images_have_their_file_names(store, tmp_path):
     assert [pair["image"] for pair in again["worst_pairs"]] == [f"photo {rows['image_ids'][row]}" for row in worst]
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_a_dataset_of_the_same_captions_gives_the_same_report(store, tmp_path):
     """As `save_to_disk` writes it; in a parquet file without `image_id` each caption has its own image."""
     dataset = as_dataset(store)
@@ -164,6 +173,7 @@ def test_a_directory_of_parquet_files_still_loads_after_its_inspection(store, tm
     assert len(load_captions(str(tmp_path / "files"))) == 80
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_features_of_one_kind_get_a_sentence(store, tmp_path, capsys):
     """Images alone or captions alone end with status 0 and say what cannot be told."""
     source = FeatureStore.open(store)
@@ -195,9 +205,14 @@ def test_unusable_input_is_refused(tmp_path, store, capsys):
         inspect_teacher.main([str(store), "--batch_size", "1"])
 
 
+@pytest.mark.usefixtures("no_matplotlib")
 def test_a_clip_is_useless_before_its_training_and_good_after_it(tmp_path):
     """A real CLIP of two small towers, from drawn images and captions through extraction to the verdict."""
-    captions = tiny_teachers.draw_imagefolder(tmp_path / "images", count=60)
+    # The first caption of each image names shape, colour and ground; the others fit many images.
+    drawn = tiny_teachers.draw_pictures(tmp_path / "images", count=60)
+    captions = {name: found[0] for name, found in drawn.items()}
+    lines = [json.dumps({"file_name": name, "caption": caption}) for name, caption in captions.items()]
+    (tmp_path / "images" / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     clip = tiny_teachers.make_teacher("clip", tmp_path / "clip")
 
     def verdict(name: str) -> dict:
@@ -210,12 +225,11 @@ def test_a_clip_is_useless_before_its_training_and_good_after_it(tmp_path):
     assert verdict("after")["grade"] == "good"
 
 
-def train_clip(directory: pathlib.Path, folder: pathlib.Path, captions: dict[str, list[str]]) -> None:
-    """Contrastive training of the saved CLIP on all images at once, each with its first caption."""
+def train_clip(directory: pathlib.Path, folder: pathlib.Path, captions: dict[str, str]) -> None:
+    """Contrastive training of the saved CLIP on all images and captions at once."""
     model, processor = AutoModel.from_pretrained(directory), AutoProcessor.from_pretrained(directory)
     images = [Image.open(folder / name).convert("RGB") for name in captions]
-    texts = [found[0] for found in captions.values()]
-    inputs = processor(text=texts, images=images, padding=True, return_tensors="pt")
+    inputs = processor(text=list(captions.values()), images=images, padding=True, return_tensors="pt")
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(60):
         model(**inputs, return_loss=True).loss.backward()
