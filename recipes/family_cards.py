@@ -10,7 +10,8 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from kdmcse_hf.card.recipe import hub_id
 from kdmcse_hf.card.results import PAPER_NOTE, paper_rows
-from kdmcse_hf.evaluation.tables import STS_COLUMNS, to_markdown
+from kdmcse_hf.evaluation.tables import to_markdown
+from kdmcse_hf.evaluation.tasks import STS_TASKS
 from kdmcse_hf.model.objectives import OBJECTIVES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -59,7 +60,7 @@ def family_card(objective: str, student: str) -> ModelCard:
         what=WHAT[objective],
         captions=" and ".join(seen),
         recipes=list(recipes),
-        paper_table=to_markdown([["Model", *STS_COLUMNS, "Avg."], *paper]),
+        paper_table=to_markdown([["Model", *STS_TASKS, "Avg."], *paper]),
         paper_note=PAPER_NOTE,
         **value_tables(recipes),
     )

@@ -11,11 +11,12 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
+from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
-from kdmcse_hf.features.writer import FeatureWriter, sha256
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.files import sha256
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -14,7 +14,6 @@ import pathlib
 import subprocess
 import sys
 
-from exit_status import run_or_refuse
 from reproduction.jobs import Job
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
@@ -23,6 +22,8 @@ from reproduction.report import markdown, summarise
 from reproduction.settings import REPLICA
 from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
+
+from kdmcse_hf.commands.exit_status import run_or_refuse
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)

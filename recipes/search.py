@@ -15,11 +15,10 @@ import pathlib
 import sys
 from types import ModuleType
 
-from arguments import ModelArguments, given, parse
-from exit_status import run_or_refuse
-from train import build_model, build_trainer, encoder_config, leave
-
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, leave
+from kdmcse_hf.commands.train_arguments import ModelArguments, given, parse
 from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
+from ..evaluation.tasks import STS_DEV
 from ..model.objectives import objective_class
 from .curve import CURVE_NAME, draw_curve
 from .recipe import RECIPE_NAME, hub_id, portable, write_recipe
@@ -117,7 +118,7 @@ def _metadata(run: RunSummary, base: str | None, license_name: str | None) -> di
         "tags": tags,
     }
     if scores and run.dev_name == "STS-B dev":  # other pairs are no public benchmark
-        fields |= {"model_name": run.name, "eval_results": eval_results({"tasks": {"STS-B-dev": scores}})}
+        fields |= {"model_name": run.name, "eval_results": eval_results({"tasks": {STS_DEV: scores}})}
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -1,7 +1,6 @@
 """What a card may say of a run's arguments: no folders of a machine, no tokens; and the YAML file that repeats it."""
 
 import functools
-import hashlib
 import pathlib
 import re
 from importlib.metadata import version
@@ -10,6 +9,8 @@ import yaml
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+
+from ..files import sha256
 
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
@@ -115,7 +116,4 @@ def _is_local(name: str, value) -> bool:
 @functools.cache
 def _weights_digest(directory: str) -> str | None:
     path = pathlib.Path(directory, "model.safetensors")
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path) if path.is_file() else None

@@ -12,20 +12,33 @@ from collections.abc import Iterator
 
 from accelerate import PartialState
 
-from kdmcse_hf.encoding.declared_pooling import find_pooling
-from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
-from kdmcse_hf.evaluation.sts import STS_TASKS, evaluate_sts_task, load_sts_task
-from kdmcse_hf.evaluation.tables import build_tables, to_latex, to_markdown, to_text
-from kdmcse_hf.evaluation.transfer import TRANSFER_TASKS, evaluate_transfer_task, load_transfer_task
+from .. import files
+from ..encoding.declared_pooling import find_pooling
+from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.sts import evaluate_sts_task, load_sts_task
+from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
+from ..evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
+from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
 
-GROUPS = {"sts": STS_TASKS, "transfer": TRANSFER_TASKS, "alignment": ("STS-B-dev",)}
-TASKS = (*STS_TASKS, "STS-B-dev", *TRANSFER_TASKS)
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 
-def main() -> None:
-    """Parses the command line, scores every model, prints the tables and writes the files."""
-    arguments = parse_arguments()
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 unusable arguments or input, 1 any other failure; each with one message."""
+    arguments = parse_arguments(argv)
+    try:
+        run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        print(f"evaluate.py: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Scores every model, prints the tables and writes the files."""
     loaders = {True: load_transfer_task, False: load_sts_task}
     tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in chosen_tasks(arguments.tasks)}
     for model in arguments.models:
@@ -43,7 +56,7 @@ def main() -> None:
         show(build_tables(reports, arguments.paper), arguments.output_table)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; `--data` and the output files are checked here."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory")
@@ -58,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
         "--output_table", metavar="FILE", nargs="+", type=pathlib.Path, default=[], help="tables as .md or .tex"
     )
     parser.add_argument("--paper", action="store_true", help="the paper's Table 1 under the STS table")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.data and not pathlib.Path(arguments.data).is_dir():
         parser.error(f"--data {arguments.data} is not a directory: give SentEval's data/downstream directory")
     for path in arguments.output_table:
@@ -130,9 +143,7 @@ def write_json(arguments: argparse.Namespace, reports: list[dict]) -> None:
     """One model's report as an object, several as a list; the file is never half-written."""
     if arguments.output_json and PartialState().is_main_process:
         content = reports[0] if len(reports) == 1 else reports
-        partial = arguments.output_json.with_name(arguments.output_json.name + ".partial")
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(arguments.output_json)
+        files.write_json(arguments.output_json, content)
 
 
 def show(tables: list[list[list[str]]], paths: list[pathlib.Path]) -> None:
@@ -143,11 +154,4 @@ def show(tables: list[list[list[str]]], paths: list[pathlib.Path]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Exception as error:
-        print(f"evaluate.py: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(main())

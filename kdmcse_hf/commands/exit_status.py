@@ -1,4 +1,4 @@
-"""The exit status that the recipes' commands share."""
+"""The exit status that the commands share."""
 
 import argparse
 import sys

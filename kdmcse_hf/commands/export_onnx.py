@@ -11,9 +11,8 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
-
-from kdmcse_hf.encoding.onnx import export_onnx
+from ..encoding.onnx import export_onnx
+from .exit_status import run_or_refuse
 
 
 def main(argv: list[str] | None = None) -> int:

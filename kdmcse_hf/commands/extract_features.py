@@ -15,13 +15,13 @@ import sys
 import time
 
 import torch
-from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
-from kdmcse_hf.features.writer import FeatureWriter
-from kdmcse_hf.teacher.extraction import ExtractionSettings, PictureSource, extract
-from kdmcse_hf.teacher.sources.open_source import open_source
-from kdmcse_hf.teacher.teacher import Teacher
+from ..features.writer import FeatureWriter
+from ..teacher.extraction import ExtractionSettings, PictureSource, extract
+from ..teacher.sources.open_source import open_source
+from ..teacher.teacher import Teacher
+from .exit_status import run_or_refuse
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

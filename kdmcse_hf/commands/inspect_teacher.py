@@ -17,8 +17,9 @@ import textwrap
 
 import numpy as np
 
-from ..data.captions import FEATURES, CaptionSource, load_captions
+from ..data.captions import FEATURES, load_captions
 from ..data.text import load_rows
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
@@ -52,7 +53,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def load_features(directory: str) -> CaptionSource:
+def load_features(directory: str) -> CaptionFeatures:
     """Captions with whatever teacher features are there: of images, of captions or of both.
 
     Raises:
@@ -126,7 +127,7 @@ def say_thresholds(report: dict) -> list[str]:
     return lines
 
 
-def data_title(source: CaptionSource, directory: pathlib.Path) -> str:
+def data_title(source: CaptionFeatures, directory: pathlib.Path) -> str:
     """Teacher and data, for the titles of plots. Of a path the last two parts say enough."""
     teacher = "not recorded"
     if isinstance(source, FeatureStore):

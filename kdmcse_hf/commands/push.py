@@ -10,9 +10,9 @@ committed where the branch holds it already: the command may be repeated.
 import argparse
 import sys
 
-from kdmcse_hf.hub.failure_note import remove_note
-from kdmcse_hf.hub.push import push_repository
-from kdmcse_hf.hub.worker_client import Target
+from ..hub.failure_note import remove_note
+from ..hub.push import push_repository
+from ..hub.worker_client import Target
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.
 
     accelerate launch recipes/train.py CONFIG.yaml [--key value ...]
-    python recipes/train.py                     the embedded demo
 
 `--help` lists all keys; recipes/configs/ holds the paper's settings.
 """
@@ -11,23 +10,25 @@ import sys
 import tempfile
 
 import torch
-from arguments import DataArguments, SourceArguments, given, parse
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
-from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.data.captions import load_captions
-from kdmcse_hf.data.text import load_text
-from kdmcse_hf.evaluation.sts import load_stsb, pairs_name
-from kdmcse_hf.model.objectives import KDMCSE, objective_class
-from kdmcse_hf.teacher.analysis import threshold_by_quantile
-from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
+from ..data.captions import load_captions
+from ..data.text import load_text
+from ..evaluation.sts import load_stsb, pairs_name
+from ..model.modeling_kdmcse import KDMCSEModel
+from ..model.objectives import KDMCSE, objective_class
+from ..teacher.analysis import threshold_by_quantile
+from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
+from ..training.trainer import KDMCSETrainer
+from ..training.training_args import KDMCSETrainingArguments
+from .train_arguments import DataArguments, SourceArguments, given, parse
 
 logger = logging.get_logger("train")
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
-CARD_TEMPLATE = pathlib.Path(__file__).parents[1] / "model_cards" / "template.md"
+CARD_TEMPLATE = pathlib.Path(__file__).parents[2] / "model_cards" / "template.md"
 
 
 def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
@@ -134,10 +135,6 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable arguments or input, 143 stopped by SIGTERM with a checkpoint, 1 any other."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv:
-        from demo.run import run as run_demo
-
-        return run_demo("demo_output")
     model_arguments, data, training = parse(argv)
     try:
         trainer = build_trainer(model_arguments, data, training, given(argv))

@@ -118,7 +118,7 @@ def _parser() -> HfArgumentParser:
     return HfArgumentParser(
         (_model_arguments(), DataArguments, KDMCSETrainingArguments),
         prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]      (no arguments at all: the embedded demo)",
+        usage="train.py [CONFIG.yaml] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )

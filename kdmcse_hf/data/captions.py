@@ -1,7 +1,6 @@
 """Captions with their teacher features: checked once, read in batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import datasets
 import numpy as np
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm.auto import tqdm
 
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from .text import check_strings, load_rows, without_blank_rows
 
@@ -16,26 +16,7 @@ FEATURES = ("image_embeds", "text_embeds")
 _SCAN_ROWS = 10_000  # rows of features in memory at once while they are checked
 
 
-class CaptionSource(Protocol):
-    """Captions with their teacher features, read by rows."""
-
-    image_dim: int | None
-    text_dim: int | None
-    num_images: int
-
-    def __len__(self) -> int: ...
-
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Columns of some rows: `text` (list), `image_embeds`, `text_embeds` (n, width) float32, `image_ids` (n,)."""
-
-    def texts(self) -> pa.ChunkedArray:
-        """All captions, (len(self),) strings."""
-
-    def image_names(self, indices: Sequence[int]) -> list[str]:
-        """Names of the images of some captions, for reports."""
-
-
-def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionSource:
+def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeatures:
     """Captions with teacher features.
 
     Args:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ..files import TEMPORARY_SUFFIX, replacing, sha256, write_text
+
 FORMAT = 1
 
 
@@ -106,7 +108,7 @@ class FeatureWriter:
             "images": self._write_table(f"images/images-{shard:05d}.arrow", images),
             "problems": features.problems,
         }
-        _write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
+        write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
         self._whole.add(shard)
 
     def finish(self, num_shards: int) -> dict:
@@ -118,13 +120,13 @@ class FeatureWriter:
         records = [json.loads(self._record_path(shard).read_text(encoding="utf-8")) for shard in range(num_shards)]
         problems = [problem for record in records for problem in record["problems"]]
         lines = "".join(json.dumps(problem, ensure_ascii=False) + "\n" for problem in problems)
-        _write_text(self.directory / "problems.jsonl", lines)
+        write_text(self.directory / "problems.jsonl", lines)
         manifest = self._manifest(records)
         for table, folder in (("captions", self.directory), ("images", self.directory / "images")):
             _describe_for_datasets(folder, [record[table] for record in records])
-        for leftover in self.directory.rglob("*.tmp"):
+        for leftover in self.directory.rglob(f"*{TEMPORARY_SUFFIX}"):
             leftover.unlink()
-        _write_text(self.directory / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
+        write_text(self.directory / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
         return manifest
 
     def _manifest(self, records: list[dict]) -> dict:
@@ -157,7 +159,7 @@ class FeatureWriter:
                 raise ValueError(
                     f"--output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
-            _write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
+            write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
             return settings
         begun = json.loads(path.read_text(encoding="utf-8"))
         found, wanted = _compared(begun), _compared(settings)
@@ -175,19 +177,12 @@ class FeatureWriter:
     def _write_table(self, name: str, columns: dict[str, pa.Array]) -> dict:
         batch = pa.record_batch(columns)
         path = self.directory / name
-        temporary = path.with_name(path.name + ".tmp")
-        # One record batch a file, so that a reader maps each column as one array.
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        record = {"file": name, "rows": batch.num_rows, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
-        _replace(temporary, path)
-        return record
-
-
-def sha256(path: pathlib.Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with replacing(path) as temporary:
+            # One record batch a file, so that a reader maps each column as one array.
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            size, checksum = temporary.stat().st_size, sha256(temporary)
+        return {"file": name, "rows": batch.num_rows, "bytes": size, "sha256": checksum}
 
 
 def _compared(settings: dict) -> dict:
@@ -219,18 +214,5 @@ def _describe_for_datasets(folder: pathlib.Path, files: list[dict]) -> None:
         "_output_all_columns": False,
         "_split": None,
     }
-    _write_text(folder / "state.json", json.dumps(state, indent=1))
-    _write_text(folder / "dataset_info.json", json.dumps({}))
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    _replace(temporary, path)
-
-
-def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename a written file into place, its bytes on the disk first, so that a name is never there without them."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_text(folder / "state.json", json.dumps(state, indent=1))
+    write_text(folder / "dataset_info.json", json.dumps({}))

@@ -5,10 +5,11 @@ as `feature_store.FeatureStore` has them. Similarities are cosines of the teache
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from ..features.caption_features import CaptionFeatures
 
 KINDS = ("caption_image", "caption_caption")  # alpha^{t,v} and alpha^{t,t}
 TIE = 1e-6  # float32 rounding: captions with the same words are not before one another
@@ -17,20 +18,7 @@ TIE = 1e-6  # float32 rounding: captions with the same words are not before one 
 THRESHOLD_SAMPLE = {"batch_size": 64, "num_batches": 256, "seed": 0}
 
 
-class CaptionSource(Protocol):
-    """What is read of a set of captions with features."""
-
-    image_dim: int | None
-    text_dim: int | None
-
-    def __len__(self) -> int: ...
-
-    def rows(self, indices: np.ndarray) -> dict: ...
-
-    def image_names(self, indices: np.ndarray) -> list[str]: ...
-
-
-def threshold_by_quantile(source: CaptionSource, quantile: float = 0.999) -> dict[str, float | None]:
+def threshold_by_quantile(source: CaptionFeatures, quantile: float = 0.999) -> dict[str, float | None]:
     """Thresholds that leave out the most similar negatives: the share 1 - quantile of them.
 
     Negatives are what training has: pairs of different pictures in random batches. The batches are those of
@@ -59,7 +47,7 @@ def threshold_by_quantile(source: CaptionSource, quantile: float = 0.999) -> dic
     }
 
 
-def random_batches(source: CaptionSource, batch_size: int, num_batches: int, seed: int) -> Iterator[dict]:
+def random_batches(source: CaptionFeatures, batch_size: int, num_batches: int, seed: int) -> Iterator[dict]:
     """Rows of random batches, the same for the same arguments; smaller ones where the source is smaller."""
     generator = np.random.default_rng(seed)
     size = min(batch_size, len(source))
@@ -90,7 +78,7 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def pair_similarities(source: CaptionSource, batch_size: int, num_batches: int, seed: int) -> dict[str, dict]:
+def pair_similarities(source: CaptionFeatures, batch_size: int, num_batches: int, seed: int) -> dict[str, dict]:
     """Samples of true and of random pairs: the paper's Figure 6.
 
     Returns:
@@ -114,7 +102,7 @@ def pair_similarities(source: CaptionSource, batch_size: int, num_batches: int, 
     }
 
 
-def _neighbours(source: CaptionSource, size: int, count: int, seed: int) -> Iterator[dict]:
+def _neighbours(source: CaptionFeatures, size: int, count: int, seed: int) -> Iterator[dict]:
     """Rows that stand together, as captions of one picture do, from random places."""
     generator = np.random.default_rng(seed)
     size = min(size, len(source))
@@ -123,7 +111,7 @@ def _neighbours(source: CaptionSource, size: int, count: int, seed: int) -> Iter
 
 
 def farthest_ranks(
-    source: CaptionSource, max_images: int = 30_000, seed: int = 0, block: int = 1024
+    source: CaptionFeatures, max_images: int = 30_000, seed: int = 0, block: int = 1024
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rank of each picture's farthest caption among all captions by similarity: the paper's Figure 5.
 
@@ -165,7 +153,7 @@ def farthest_ranks(
 
 
 def filtered_shares(
-    source: CaptionSource, thresholds: list[float], batch_size: int, num_batches: int, seed: int
+    source: CaptionFeatures, thresholds: list[float], batch_size: int, num_batches: int, seed: int
 ) -> dict[str, list[dict[str, float]]]:
     """What each threshold would leave out in random training batches.
 
@@ -195,7 +183,7 @@ def filtered_shares(
 
 
 def examples_above(
-    source: CaptionSource,
+    source: CaptionFeatures,
     thresholds: dict[str, float | None],
     batch_size: int,
     num_batches: int,

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import numpy as np
 
+from ..features.caption_features import CaptionFeatures
 from . import analysis
-from .analysis import CaptionSource
 from .plots import PAPER_THRESHOLD
 from .retrieval import overlap, recall_against_chance, scan_captions, worst_pairs
 from .verdict import CRITERIA, judge
@@ -16,7 +16,7 @@ from .verdict import CRITERIA, judge
 QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def verdict_report(source: CaptionSource, sampling: dict, examples: int) -> tuple[dict, dict, np.ndarray]:
+def verdict_report(source: CaptionFeatures, sampling: dict, examples: int) -> tuple[dict, dict, np.ndarray]:
     """The verdict and the numbers behind it.
 
     Args:
@@ -48,7 +48,7 @@ def verdict_report(source: CaptionSource, sampling: dict, examples: int) -> tupl
 
 
 def threshold_report(
-    source: CaptionSource, thresholds: dict[str, float], pairs: dict, sampling: dict, examples: int
+    source: CaptionFeatures, thresholds: dict[str, float], pairs: dict, sampling: dict, examples: int
 ) -> dict[str, dict]:
     """How similar pairs are, and what thresholds would leave out, over a grid of them and with examples.
 
@@ -68,7 +68,7 @@ def threshold_report(
     }
 
 
-def name_reported_images(report: dict, source: CaptionSource, image_ids: np.ndarray) -> None:
+def name_reported_images(report: dict, source: CaptionFeatures, image_ids: np.ndarray) -> None:
     """Put the file name of an image beside its number, in the examples and in the ranks of a report."""
     for pairs in report["examples"].values():
         _name_images(pairs, source, image_ids)
@@ -76,7 +76,7 @@ def name_reported_images(report: dict, source: CaptionSource, image_ids: np.ndar
         _name_images(report["ranks"]["farthest"], source, image_ids)
 
 
-def _name_images(entries: list[dict], source: CaptionSource, image_ids: np.ndarray) -> None:
+def _name_images(entries: list[dict], source: CaptionFeatures, image_ids: np.ndarray) -> None:
     known, first_rows = np.unique(image_ids, return_index=True)
     for entry in entries:
         for number, name in (("image_id", "image"), ("other_image_id", "other_image")):

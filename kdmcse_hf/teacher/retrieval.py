@@ -6,13 +6,14 @@ Every function reads a caption source as `analysis` does. Similarities are cosin
 import numpy as np
 from tqdm.auto import tqdm
 
-from .analysis import TIE, CaptionSource, normalise
+from ..features.caption_features import CaptionFeatures
+from .analysis import TIE, normalise
 
 TOPS = (1, 5, 10)  # recall@1, recall@5, recall@10
 _BLOCK = 1024  # captions read at once
 
 
-def scan_captions(source: CaptionSource) -> tuple[np.ndarray, np.ndarray | None]:
+def scan_captions(source: CaptionFeatures) -> tuple[np.ndarray, np.ndarray | None]:
     """Read every caption once.
 
     Returns:
@@ -30,7 +31,7 @@ def scan_captions(source: CaptionSource) -> tuple[np.ndarray, np.ndarray | None]
 
 
 def recall_against_chance(
-    source: CaptionSource, image_ids: np.ndarray, max_images: int = 1000, seed: int = 0
+    source: CaptionFeatures, image_ids: np.ndarray, max_images: int = 1000, seed: int = 0
 ) -> dict[str, dict] | None:
     """Recall@1, @5 and @10 of caption to image and of image to caption, and what chance would reach.
 
@@ -67,12 +68,12 @@ def recall_against_chance(
     }
 
 
-def _comparable(source: CaptionSource) -> bool:
+def _comparable(source: CaptionFeatures) -> bool:
     return bool(source.text_dim) and source.text_dim == source.image_dim
 
 
 def _count_candidates(
-    source: CaptionSource, caption_rows: np.ndarray, owners: np.ndarray, images: np.ndarray
+    source: CaptionFeatures, caption_rows: np.ndarray, owners: np.ndarray, images: np.ndarray
 ) -> tuple[tuple, tuple]:
     """How many wrong candidates are more similar than the right one, how many wrong and how many right are as similar.
 
@@ -156,7 +157,7 @@ def overlap(true: np.ndarray, random: np.ndarray) -> float | None:
     return float(below + up_to) / 2 / (len(true) * len(random))
 
 
-def worst_pairs(source: CaptionSource, image_ids: np.ndarray, similarities: np.ndarray, count: int) -> list[dict]:
+def worst_pairs(source: CaptionFeatures, image_ids: np.ndarray, similarities: np.ndarray, count: int) -> list[dict]:
     """The captions that are least similar to their own image, the worst first.
 
     Args:

@@ -13,10 +13,10 @@ from transformers.utils import logging
 from ..card.model_card import write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.captions import CaptionSource
 from ..data.sampler import MixedBatchSampler
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
@@ -54,12 +54,19 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
+    args: KDMCSETrainingArguments  # type: ignore[assignment]
+    model: KDMCSEModel  # type: ignore[assignment]
+    train_dataset: MixedRows  # type: ignore[assignment]
+    eval_dataset: dict[str, datasets.Dataset] | None  # type: ignore[assignment]
+    data_collator: SentenceCollator  # type: ignore[assignment]
+    hub_model_id: str | None  # type: ignore[assignment]
+
     def __init__(
         self,
         model: KDMCSEModel,
         args: KDMCSETrainingArguments,
         text_dataset: datasets.Dataset | None = None,
-        multimodal_dataset: CaptionSource | None = None,
+        multimodal_dataset: CaptionFeatures | None = None,
         eval_dataset: datasets.Dataset | dict[str, datasets.Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import yaml
-from arguments import DataArguments, ModelArguments
 
 from kdmcse_hf import KDMCSETrainingArguments
+from kdmcse_hf.commands.train_arguments import DataArguments, ModelArguments
 
 from .jobs import Job
 from .plan import PAPER_SECONDS, PLANS, Plan

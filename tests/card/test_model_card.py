@@ -20,6 +20,7 @@ from kdmcse_hf.card.curve import CURVE_NAME, draw_curve
 from kdmcse_hf.card.model_card import name_repository, write_card
 from kdmcse_hf.card.recipe import hub_id, portable
 from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
+from kdmcse_hf.commands import train
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.features.store import FeatureStore
@@ -61,8 +62,6 @@ def sources(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def trained(sources, tmp_path_factory) -> pathlib.Path:
     """What recipes/train.py leaves of a run whose flags hold tokens and folders."""
-    import train
-
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_TOKEN", CANARY)
     output = tmp_path_factory.mktemp("run") / "my-model"
@@ -260,8 +259,6 @@ class TestWhatARunLeaves:
             assert "auto_map" not in (tmp_path / "saved" / name).read_text()
 
     def test_its_recipe_runs_again_and_trains_on(self, trained, sources, monkeypatch):
-        import train
-
         folder = pathlib.Path(sources["text_dataset"]).parent
         monkeypatch.chdir(folder)
         recipe = yaml.safe_load((trained / "training.yaml").read_text())

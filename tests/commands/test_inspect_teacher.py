@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_teachers
 import torch
-from caption_features import draw_features, write_directory
+from drawn_features import draw_features, write_directory
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 

@@ -4,12 +4,12 @@ import json
 import pathlib
 import re
 
+import import_features
 import numpy as np
 import pytest
 
 from kdmcse_hf.features import importers as feature_import
 from kdmcse_hf.features.store import FeatureStore
-from recipes import import_features
 
 IMAGES, WIDTH = 25, 12
 

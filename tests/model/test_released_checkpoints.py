@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 
-import import_checkpoint  # noqa: E402
+import import_checkpoint
 import numpy as np
 import pytest
 import tiny
@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
+from kdmcse_hf.commands.train import encoder_config
+from kdmcse_hf.commands.train_arguments import ModelArguments
 from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.model.released_checkpoints import load_released
 
@@ -211,8 +213,6 @@ def bring_code(folder: pathlib.Path, **changes) -> None:
 
 
 def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(tmp_path, monkeypatch):
-    import train
-
     write(tmp_path / "in", "bert", "kdmcse")
     bring_code(tmp_path / "in", model_type="evil", tokenizer_class="Evil")
     monkeypatch.setattr("builtins.input", lambda *question: "y")
@@ -220,7 +220,7 @@ def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(t
         load_released,
         import_checkpoint.load_tokenizer,
         lambda folder: find_pooling(str(folder), None),
-        lambda folder: train.encoder_config(train.ModelArguments(str(folder))),
+        lambda folder: encoder_config(ModelArguments(str(folder))),
     ]
     for load in loaders:
         with pytest.raises(ValueError, match="custom code"):

@@ -24,17 +24,14 @@ import time
 import traceback
 
 import safetensors.torch
+import tiny
 import torch
 import transformers.modeling_utils
-from paths import RECIPES
 from transformers import TrainerCallback, TrainerState
-
-sys.path.append(str(RECIPES))
-import tiny
-import train
 
 import kdmcse_hf.model.repository
 from kdmcse_hf import KDMCSETrainer
+from kdmcse_hf.commands import train
 
 MAX_STEPS, EVAL_STEPS, TIMED = 20, 4, 4
 DEADLINE = 120.0  # seconds until an attempt counts as hanging

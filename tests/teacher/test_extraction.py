@@ -18,9 +18,9 @@ from PIL import Image
 from tiny_teachers import draw_imagefolder, make_teacher
 from transformers import AutoModel
 
+from kdmcse_hf.commands import extract_features
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher.teacher import FAMILIES, Teacher
-from recipes import extract_features
 
 IMAGES = 22  # in shards of 6, the last of them short
 

@@ -5,7 +5,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from caption_features import CaptionFeatures, draw_features
+from drawn_features import DrawnFeatures, draw_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def test_recall_is_that_of_a_sort_of_all_candidates(block, monkeypatch):
     """Both directions, counted query by query, whatever the block."""
     monkeypatch.setattr(retrieval, "_BLOCK", block)
     texts, images, ids = draw_features(images=40, captions=3, noise=1.5)
-    source = CaptionFeatures(texts, images, ids + 100)
+    source = DrawnFeatures(texts, images, ids + 100)
     found = recall_against_chance(source, ids + 100)
     similarities = cosines(texts, images[::3])
     for top in (1, 5, 10):
@@ -49,10 +49,10 @@ def test_recall_is_that_of_a_sort_of_all_candidates(block, monkeypatch):
 def test_recall_of_a_sample_is_that_of_a_set_of_these_images():
     """The sampled images are the only candidates, with all their captions and no others."""
     texts, images, ids = draw_features(images=50, captions=4, noise=1.5)
-    found = recall_against_chance(CaptionFeatures(texts, images, ids), ids, max_images=20, seed=3)
+    found = recall_against_chance(DrawnFeatures(texts, images, ids), ids, max_images=20, seed=3)
     chosen = np.sort(np.random.default_rng(3).choice(50, size=20, replace=False))
     rows = np.isin(ids, chosen)
-    assert found == recall_against_chance(CaptionFeatures(texts[rows], images[rows], ids[rows]), ids[rows])
+    assert found == recall_against_chance(DrawnFeatures(texts[rows], images[rows], ids[rows]), ids[rows])
     assert found["image_to_caption"]["candidates"] == 80
 
 
@@ -60,15 +60,15 @@ def test_the_order_of_the_captions_does_not_matter():
     """Captions of one image need not stand together."""
     texts, images, ids = draw_features(images=30, captions=3, noise=1.0)
     order = np.random.default_rng(0).permutation(len(ids))
-    shuffled = recall_against_chance(CaptionFeatures(texts[order], images[order], ids[order]), ids[order])
-    assert shuffled == recall_against_chance(CaptionFeatures(texts, images, ids), ids)
+    shuffled = recall_against_chance(DrawnFeatures(texts[order], images[order], ids[order]), ids[order])
+    assert shuffled == recall_against_chance(DrawnFeatures(texts, images, ids), ids)
 
 
 def test_features_that_are_all_alike_reach_chance_and_no_more():
     """Ties are no hits: a collapsed teacher must not look perfect."""
     ids = np.repeat(np.arange(20), 3)
     alike = np.ones((60, 4))
-    found = recall_against_chance(CaptionFeatures(alike, alike, ids), ids)
+    found = recall_against_chance(DrawnFeatures(alike, alike, ids), ids)
     for direction in DIRECTIONS:
         assert found[direction]["recall"] == pytest.approx(found[direction]["chance"])
 
@@ -80,7 +80,7 @@ def test_chance_is_what_random_features_reach_on_average():
     found = []
     for _ in range(100):
         images = generator.normal(size=(30, 16))[ids]
-        found.append(recall_against_chance(CaptionFeatures(generator.normal(size=images.shape), images, ids), ids))
+        found.append(recall_against_chance(DrawnFeatures(generator.normal(size=images.shape), images, ids), ids))
     for direction in DIRECTIONS:
         for top, chance in found[0][direction]["chance"].items():
             assert np.mean([one[direction]["recall"][top] for one in found]) == pytest.approx(chance, abs=0.02)
@@ -122,8 +122,8 @@ def test_overlap_without_pairs_is_not_a_number():
 def test_the_length_of_features_does_not_matter(scale, seed):
     """Similarities are cosines."""
     texts, images, ids = draw_features(images=15, captions=2, noise=1.0, seed=seed)
-    scaled = recall_against_chance(CaptionFeatures(scale * texts, images / scale, ids), ids)
-    plain = recall_against_chance(CaptionFeatures(texts, images, ids), ids)
+    scaled = recall_against_chance(DrawnFeatures(scale * texts, images / scale, ids), ids)
+    plain = recall_against_chance(DrawnFeatures(texts, images, ids), ids)
     for direction in DIRECTIONS:
         assert scaled[direction]["recall"] == pytest.approx(plain[direction]["recall"])
 
@@ -131,7 +131,7 @@ def test_the_length_of_features_does_not_matter(scale, seed):
 def test_the_scan_finds_images_similarities_and_the_worst_pairs():
     """Each caption with its own image, over more than one block."""
     texts, images, ids = draw_features(images=800, captions=2, noise=1.0)
-    source = CaptionFeatures(texts, images, ids)
+    source = DrawnFeatures(texts, images, ids)
     image_ids, similarities = scan_captions(source)
     expected = (texts * images).sum(1) / np.linalg.norm(texts, axis=1) / np.linalg.norm(images, axis=1)
     assert image_ids.tolist() == ids.tolist()
@@ -147,7 +147,7 @@ def test_features_that_cannot_be_compared_have_no_recall(missing):
     """Of images alone, of captions alone, and of different widths."""
     texts, images, ids = draw_features(images=20, captions=2, noise=1.0)
     texts = None if missing == "texts" else texts[:, :5] if missing == "width" else texts
-    source = CaptionFeatures(texts, None if missing == "images" else images, ids)
+    source = DrawnFeatures(texts, None if missing == "images" else images, ids)
     image_ids, similarities = scan_captions(source)
     assert image_ids.tolist() == ids.tolist()
     assert similarities is None

@@ -11,10 +11,10 @@ import datasets
 import pytest
 from tiny_teachers import draw_imagefolder, make_teacher
 
+from kdmcse_hf.commands import extract_features
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher.sources.captioned_image import Picture, open_picture
 from kdmcse_hf.teacher.sources.open_source import open_source
-from recipes import extract_features
 
 IMAGES = 9
 

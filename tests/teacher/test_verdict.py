@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from caption_features import CaptionFeatures, draw_features
+from drawn_features import DrawnFeatures, draw_features
 
 from kdmcse_hf.teacher.report import verdict_report
 from kdmcse_hf.teacher.verdict import FEWEST_IMAGES, judge
@@ -12,7 +12,7 @@ SAMPLING = {"batch_size": 64, "num_batches": 50, "seed": 0}
 
 def verdict_on(texts: np.ndarray | None, images: np.ndarray | None, ids: np.ndarray) -> dict:
     """What the report says of these features."""
-    return verdict_report(CaptionFeatures(texts, images, ids), SAMPLING, examples=3)[0]["verdict"]
+    return verdict_report(DrawnFeatures(texts, images, ids), SAMPLING, examples=3)[0]["verdict"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -55,7 +55,7 @@ def test_a_good_overlap_alone_is_not_good():
     features = generator.normal(size=(25, 32))[topics]
     features += 0.01 * generator.normal(size=features.shape)
     texts = features + 0.2 * generator.normal(size=features.shape)
-    report = verdict_report(CaptionFeatures(texts, features, np.arange(1000)), SAMPLING, examples=0)[0]
+    report = verdict_report(DrawnFeatures(texts, features, np.arange(1000)), SAMPLING, examples=0)[0]
     assert report["overlap"]["caption_image"] < 0.05
     assert report["verdict"]["grade"] == "weak"
 

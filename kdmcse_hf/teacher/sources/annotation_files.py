@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 
-CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "raw", "alt_text")
+CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
 Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of a picture
 
 
@@ -117,10 +117,10 @@ def read_entities(path: pathlib.Path, folder: pathlib.Path, split: str | None) -
 
 def find_caption_column(where: object, columns: list[str], wanted: str | None) -> str:
     """The wanted column, or the first of the usual names that is there; ValueError if none is."""
-    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMNS) if column in columns]
+    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMN_NAMES) if column in columns]
     if not found:
         raise ValueError(
-            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMNS)} among {', '.join(columns)}; "
+            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMN_NAMES)} among {', '.join(columns)}; "
             "name it by --caption_column"
         )
     return found[0]

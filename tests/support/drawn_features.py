@@ -7,7 +7,7 @@ import numpy as np
 from kdmcse_hf.features.writer import FeatureShard, FeatureWriter
 
 
-class CaptionFeatures:
+class DrawnFeatures:
     """A caption source of arrays.
 
     Args:

@@ -1,0 +1,8 @@
+"""Launcher of `kdmcse_hf.commands.export_onnx`: a model repository for ONNX Runtime."""
+
+import sys
+
+from kdmcse_hf.commands.export_onnx import main
+
+if __name__ == "__main__":
+    sys.exit(main())

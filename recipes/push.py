@@ -1,0 +1,8 @@
+"""Launcher of `kdmcse_hf.commands.push`: a trained model to the Hub, whole and verified."""
+
+import sys
+
+from kdmcse_hf.commands.push import main
+
+if __name__ == "__main__":
+    sys.exit(main())
