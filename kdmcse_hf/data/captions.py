@@ -61,6 +61,7 @@ class Captions:
         self._features = list(widths)
         # Without `image_id` every caption counts as one of a different image.
         self.image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        self._names = dataset.select_columns("image_id") if "image_id" in dataset.column_names else None
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
@@ -77,6 +78,16 @@ class Captions:
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
         return columns | {"image_ids": self.image_ids[indices]}
+
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of `rows`."""
+        return self._dataset.select_columns("text")[:]["text"]
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """The `image_id` of some captions as text, or the number of the row where there is none."""
+        indices = [int(index) for index in indices]
+        names = [None] * len(indices) if self._names is None else self._names[indices]["image_id"]
+        return [f"row {row}" if name is None else str(name) for row, name in zip(indices, names, strict=True)]
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:

@@ -21,6 +21,7 @@ class _Shard:
 
     texts: pa.StringArray
     image_ids: np.ndarray
+    image_names: pa.StringArray
     caption_image_ids: np.ndarray
     image_embeds: np.ndarray
     text_embeds: np.ndarray
@@ -122,6 +123,24 @@ class FeatureStore:
                 texts[place] = shard.texts[row].as_py()
         return {"text": texts, "image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
 
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of `rows`, as views of the memory-mapped files."""
+        return pa.chunked_array([self._shard(number).texts for number in range(len(self._shards))], pa.string())
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """File names or keys of the images of some captions, as the teacher's source had them.
+
+        Args:
+            indices: (n,) numbers of captions, as in `rows`.
+        """
+        names = []
+        for index in indices:
+            number = int(np.searchsorted(self._ends, index, side="right"))
+            shard = self._shard(number)
+            image_id = shard.caption_image_ids[index - (self._ends[number] - len(shard.texts))]
+            names.append(shard.image_names[int(np.searchsorted(shard.image_ids, image_id))].as_py())
+        return names
+
     def as_dataset(self) -> datasets.Dataset:
         """The captions as a `datasets.Dataset` with columns `text`, `image_embeds`, `text_embeds` and `image_id`.
 
@@ -163,6 +182,7 @@ class FeatureStore:
             self._shards[number] = _Shard(
                 texts=captions.column("text"),
                 image_ids=images.column("image_id").to_numpy(),
+                image_names=images.column("image"),
                 caption_image_ids=captions.column("image_id").to_numpy(),
                 image_embeds=_matrix(images.column("image_embeds")),
                 text_embeds=_matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
