@@ -97,7 +97,7 @@ def outcome(state: dict) -> Outcome | None:
         return None
     known = [entry for entry in evaluated if score in entry]
     trained = [entry for entry in known if entry["step"] > 0]
-    before = next((entry for entry in known if entry["step"] == 0), None)
+    before = next((entry for entry in known if entry["step"] == 0 and not math.isnan(entry[score])), None)
     return Outcome(
         score,
         before=_with_step(before),

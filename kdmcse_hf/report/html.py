@@ -50,7 +50,10 @@ def figure_text(value: float | None, digits: int = 2) -> str:
     """A number for a table; a dash where there is none, and NaN by its name."""
     if value is None:
         return "–"
-    return "NaN" if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    if math.isnan(value):
+        return "NaN"
+    text = f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no minus before a zero
+    return text.replace("-", "−")
 
 
 def value_text(value) -> str:

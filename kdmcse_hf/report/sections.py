@@ -76,7 +76,7 @@ def verdict(run: Run) -> Verdict:
     """Whether the run made its encoder better, as far as its log tells."""
     found = outcome(run.state)
     if found is None or found.best is None:
-        return Verdict("unknown", "The log holds no evaluation: nothing says whether training helped.")
+        return Verdict("unknown", "The log holds no score of the trained model: nothing says whether training helped.")
     step, scores = found.best
     title, best = score_title(found.score), scores[found.score]
     if found.before is None:
@@ -87,7 +87,7 @@ def verdict(run: Run) -> Verdict:
     if not gain > 0:
         return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")
     text = f"Better than the start by {figure_text(gain)}: {title} was {change}."
-    if found.gain(found.last) < 0:
+    if not found.gain(found.last) >= 0:  # NaN, of a run that diverged, is worse too
         last_step, last = found.last
         text += f" But the last evaluation, {figure_text(last[found.score])} after step {last_step}, is worse than "
         text += "the start: training went on too long, or its learning rate is too high."

@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
+from safetensors import SafetensorError
 from scipy.stats import rankdata
 
 from ..card_recipe import portable
@@ -79,7 +80,12 @@ def similar_pairs(run: Run, pairs_file: str | None = None, shown: int = 5) -> Si
     try:
         encoder = SentenceEncoder.from_pretrained(str(run.directory))
         cosines = cosine_similarities(*encoder.encode_pairs(list(firsts), list(seconds)))
-    except (OSError, ValueError) as error:  # a page without this section is better than no page
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # a page without this section is better than no page
         return SimilarPairs(f"The model in the directory cannot be used: {portable(f' {error}').strip()}")
     pairs = [Pair(float(cosine), *rest) for cosine, *rest in zip(cosines, firsts, seconds, scores, strict=True)]
     return _sorted(pairs, f"{note}, {encoder.pooling} pooling.", min(shown, len(pairs) // 2 or 1))
