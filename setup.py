@@ -45,6 +45,7 @@ setup(
         "kdmcse_hf": ["py.typed", "*.pyi"],
         "kdmcse_hf.card": ["template.md"],
         "kdmcse_hf.configs": ["*.yaml"],
+        "kdmcse_hf.report": ["*.html"],
         "kdmcse_hf.metrics.sts": ["README.md", "requirements.txt"],
     },
     entry_points={"console_scripts": ["kdmcse = kdmcse_hf.commands.__main__:main"]},

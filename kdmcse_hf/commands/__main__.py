@@ -13,10 +13,11 @@ from ..version import __version__
 COMMANDS = {
     "train": "Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.",
     "extract-features": "Frozen teacher over images and captions, into a feature directory.",
-    "inspect-teacher": "What the teacher says about captions with features, and what a threshold would filter.",
+    "inspect-teacher": "Whether a teacher is any good for these captions, and what a threshold would filter.",
     "evaluate": "Score models on the papers' evaluation tasks.",
     "push": "Push a trained model to the Hub, whole and in one commit, and prove that it arrived.",
     "export-onnx": "Write a model repository for ONNX Runtime, and hold its embeddings against torch's.",
+    "report": "One HTML page about a training run, or about several side by side.",
     "configs": "List the configurations of the paper's runs, which train takes by name.",
 }
 

@@ -20,12 +20,15 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from ..data.captions import load_captions
+from ..data.hints import data_hints
 from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
 from ..evaluation.sts import load_stsb, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, objective_class
+from ..report.environment import write_environment
+from ..report.page import write_report
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from ..training.trainer import KDMCSETrainer
@@ -75,6 +78,22 @@ def warn_of_pooling(arguments: SourceArguments, model: KDMCSEModel, tokenizer, p
     )
 
 
+def log_hints(text: datasets.Dataset | None, captions, pairs, tokenizer, max_length: int) -> None:
+    """Say once what is notable about the sentences of the run."""
+    sentences = None if text is None else text.with_format("arrow")[:]["text"]
+    evaluation = None if pairs is None else [*pairs["sentence1"][:], *pairs["sentence2"][:]]
+    for hint in data_hints(sentences, captions and captions.texts(), evaluation, tokenizer, max_length):
+        logger.warning(hint)
+
+
+def write_page(output_dir: str) -> str:
+    """Write `report.html` about the run; says where it is, or why it is not there. A finished run never fails over it."""
+    try:
+        return f"report: {write_report([output_dir], pathlib.Path(output_dir) / 'report.html')}"
+    except Exception as error:  # matplotlib is missing, or fails
+        return f"no report.html: {error}"
+
+
 def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
     if not issubclass(objective_class(arguments.objective), KDMCSE) or arguments.preset != "paper":
@@ -114,6 +133,8 @@ def build_trainer(
     tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
     model = build_model(model_arguments, config, captions)
     warn_of_pooling(model_arguments, model, tokenizer, pairs)
+    if training.process_index == 0:
+        log_hints(text, captions, pairs, tokenizer, data.max_length)
     return KDMCSETrainer(
         model=model,
         args=training,
@@ -194,6 +215,9 @@ def main(argv: list[str] | None = None) -> int:
     if trainer.is_world_process_zero():
         print("\n".join(closing_lines(trainer.run_summary(), training.learning_rate)))
         print(f"model: {training.output_dir}")
+        write_environment(training.output_dir)
+        if data.report == "html":
+            print(write_page(training.output_dir))
         if trainer.pushed is not None:
             print(trainer.pushed)
     shut_down(trainer)

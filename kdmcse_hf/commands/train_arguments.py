@@ -43,7 +43,7 @@ class SourceArguments:
 
 @dataclass
 class DataArguments:
-    """Where the sentences come from."""
+    """Where the sentences come from, and what is written of the run."""
 
     text_dataset: str | None = field(
         default=None,
@@ -62,6 +62,13 @@ class DataArguments:
         metadata={
             "help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. none: 5 "
             "percent of the images are held out, and retrieval among their captions judges the run."
+        },
+    )
+    report: str = field(
+        default="html",
+        metadata={
+            "help": "html: write report.html about the run into output_dir (with matplotlib); none: do not.",
+            "choices": ["html", "none"],
         },
     )
 

@@ -27,7 +27,14 @@ from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_file
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
 
-QUICK = {"max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "use_cpu": True}
+QUICK = {
+    "max_steps": 6,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "report": "none",
+}
 
 
 @dataclasses.dataclass
