@@ -1,6 +1,8 @@
 """Frozen teacher over images and captions, into a feature directory.
 
-    accelerate launch recipes/extract_features.py --teacher openai/clip-vit-base-patch32 --dataset DIR --output_dir OUT
+    kdmcse extract-features --teacher openai/clip-vit-base-patch32 --dataset DIR --output_dir OUT
+    accelerate launch -m kdmcse_hf.commands.extract_features ...        several processes or GPUs
+    accelerate launch recipes/extract_features.py ...                   the same in a checkout
 
 `--dataset` is one of: a directory with metadata.jsonl or metadata.csv (file_name and captions); with --image_dir, a
 Karpathy split file, COCO's captions_*.json, a Flickr .token file or a Flickr30k Entities directory; webdataset .tar
@@ -21,12 +23,14 @@ from ..features.writer import FeatureWriter
 from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import run_or_refuse
+from .exit_status import program_name, run_or_refuse
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--teacher", default="openai/clip-vit-base-patch32", help="CLIP, SigLIP or SigLIP2: Hub id or directory")
     add("--dataset", required=True, help="images and captions, in one of the forms above")
@@ -64,7 +68,7 @@ def load_teacher(name: str, dtype: str, local_rank: int) -> Teacher:
 
 
 def open_image_source(arguments: argparse.Namespace) -> ImageSource:
-    """The caption source of the command line."""
+    """The image source of the command line."""
     return open_source(
         arguments.dataset,
         arguments.images_per_shard,
@@ -139,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("extract_features", run, parse_arguments(argv))
+    return run_or_refuse(program_name(), run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

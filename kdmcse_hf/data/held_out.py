@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ..features.caption_features import CaptionFeatures
@@ -33,10 +34,13 @@ class CaptionSubset:
         """Different images."""
         return len(np.unique(self.image_ids))
 
-    @property
-    def teacher_name(self) -> str | None:
-        """Name of the teacher, where the set tells it."""
-        return self.source.teacher_name
+    def texts(self) -> pa.ChunkedArray:
+        """The captions of these rows, without their features."""
+        return self.source.texts().take(pa.array(self.indices))
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """Names of the images of some captions."""
+        return self.source.image_names(self.indices[np.asarray(indices, dtype=np.int64)])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -44,6 +48,14 @@ class CaptionSubset:
     def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
         """Columns of some rows, as the whole set gives them."""
         return self.source.rows(self.indices[np.asarray(indices, dtype=np.int64)])
+
+    def texts(self) -> pa.ChunkedArray:
+        """The captions of these rows."""
+        return self.source.texts().take(self.indices)
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """Names of the images of some captions, as the whole set gives them."""
+        return self.source.image_names(self.indices[np.asarray(indices, dtype=np.int64)])
 
 
 def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tuple[CaptionSubset, CaptionSubset]:

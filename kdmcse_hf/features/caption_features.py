@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 
 class CaptionFeatures(Protocol):
@@ -26,11 +27,7 @@ class CaptionFeatures(Protocol):
 
     @property
     def image_ids(self) -> np.ndarray:
-        """(len(self),) int64, the image of each caption."""
-
-    @property
-    def teacher_name(self) -> str | None:
-        """Name of the teacher, where the set tells it."""
+        """(len(self),) int64, the image of each caption; read when asked for."""
 
     def __len__(self) -> int:
         """Number of captions, and so of rows."""
@@ -44,4 +41,14 @@ class CaptionFeatures(Protocol):
         Returns:
             "text", a list of n captions; as far as there are features, "image_embeds", (n, image_dim), and
             "text_embeds", (n, text_dim), float32; "image_ids", (n,) int64, equal for captions of one image.
+        """
+
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of the rows, without their features."""
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """Names of the images of some captions, for reports: file names, or what the dataset has as `image_id`.
+
+        Args:
+            indices: n row numbers.
         """

@@ -386,7 +386,7 @@ class TestBestPusher:
         monkeypatch.setattr(background, "push_copy", push)
         pusher.submit(str(tmp_path / "a"), "a")
         assert begun.wait(10)
-        pusher._leave_word()  # as at the exit of the process
+        pusher._note_unfinished_push()  # as at the exit of the process
         note = (tmp_path / "PUSH_FAILED.md").read_text()
         assert "the run ended before the push did" in note
         assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in note
@@ -395,7 +395,7 @@ class TestBestPusher:
         go_on.set()
         thread.join(10)
         assert not (tmp_path / "PUSH_FAILED.md").exists()
-        pusher._leave_word()
+        pusher._note_unfinished_push()
         assert not (tmp_path / "PUSH_FAILED.md").exists(), "nothing was under way"
 
     def test_of_failures_in_a_row_the_first_is_told(self, pusher, tmp_path, monkeypatch):
