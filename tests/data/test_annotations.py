@@ -145,7 +145,7 @@ class TestOneCaptionAnImage:
         everything = load_captions(str(tmp_path / "all"))
         assert by_image(one_caption_an_image(everything)) == extracted
         subset = one_caption_an_image(everything)
-        assert (subset.image_dim, subset.teacher_name) == (24, str(teacher))
+        assert (subset.image_dim, subset.num_images) == (24, TRAIN)
         assert subset.rows([1, 0])["image_embeds"].shape == (2, 24)
 
     def test_rows_of_one_image_need_not_stand_together(self):

@@ -92,7 +92,7 @@ def test_the_sampler_reads_on_where_an_epoch_of_the_released_schedule_ends():
         batches += list(sampler)
     kinds = [batch[0] >= 40 for batch in batches]
     assert kinds == released_loop(40, 20, 4, epochs=4)
-    assert kinds[14] and kinds[15], "the last step of an odd epoch and the first of the next are both caption steps"
+    assert kinds[14:16] == [True, True], "the last step of an epoch and the first of the next are both caption steps"
     text = [row for batch in batches for row in batch if row < 40]
     captions = [row for batch in batches for row in batch if row >= 40]
     assert sorted(text[:40]) == list(range(40))
