@@ -63,7 +63,9 @@ def evaluate(rank: int, world: int, folder: str) -> None:
 def test_evaluation_gives_all_processes_the_score_of_one(tmp_path):
     for world in (1, 2):
         warm.run_ranks(evaluate, world, str(tmp_path))
-    one, first, second = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0 of 1", "0 of 2", "1 of 2"))
+    one, first, second = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0 of 1", "0 of 2", "1 of 2")
+    )
     for name in ("spearman", "pearson", "alignment", "uniformity"):
         name = f"eval_stsb_{name}"
         assert first[name] == second[name] == pytest.approx(one[name], rel=1e-4), name

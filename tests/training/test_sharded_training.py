@@ -12,6 +12,7 @@ from torch.distributed.fsdp import fully_shard
 
 from kdmcse_hf import KDMCSEModel
 
+
 def step(trained, rows: slice, mini_batch_size: int | None) -> None:
     optimizer = torch.optim.SGD([p for p in trained.parameters() if p.requires_grad], lr=0.1)
     trained(**batch(rows), mini_batch_size=mini_batch_size).loss.backward()
