@@ -32,7 +32,7 @@ OBJECTIVES = {
 def inputs() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = {name: torch.randn(ROWS, WIDTH, generator=generator, dtype=torch.float64) for name in NAMES}
-    return x, torch.tensor([0, 1, 2, 3, 4, 0, 1, 7])  # pictures shared across the two halves
+    return x, torch.tensor([0, 1, 2, 3, 4, 0, 1, 7])  # images shared across the two halves
 
 
 def loss_and_gradients(objective: str, rows: slice, gather: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -1,39 +1,44 @@
-"""Reading a feature directory through memory maps, an image's features joined to its captions at read time."""
+"""Reading a feature directory through memory maps. Images and captions are joined when rows are read."""
 
 import json
 import os
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import datasets
 import numpy as np
 import pyarrow as pa
 
-from .writer import FORMAT, sha256
+from ..files import sha256
+from .writer import FORMAT
 
 
 @dataclass(frozen=True)
 class _Shard:
-    """Views into the memory maps of one shard; nothing here is a copy."""
+    """Arrays of one shard, all of them views into its memory maps, without a copy."""
 
     texts: pa.StringArray
     image_ids: np.ndarray
+    image_names: pa.StringArray
     caption_image_ids: np.ndarray
     image_embeds: np.ndarray
     text_embeds: np.ndarray
 
 
 class FeatureStore:
-    """The captions of a feature directory with their features: a caption source for training.
+    """The captions of a feature directory with their features, as `CaptionFeatures`.
 
-    Opening reads the manifest and the files' sizes, no data. Shards are mapped when first read.
+    Opening a directory reads its manifest and the sizes of its files, but no features. A shard is mapped into memory
+    when a row of it is read for the first time.
 
     Attributes:
         path: The directory.
-        manifest: What `manifest.json` says: teacher, source, settings, counts, checksums.
+        manifest: Content of `manifest.json`: teacher, source, options, counts and checksums.
         image_dim: Width of the image features.
-        text_dim: Width of the caption features, 0 where there are none.
+        text_dim: Width of the caption features; 0 if there are none.
+        num_images: Number of images.
     """
 
     def __init__(self, path: pathlib.Path, manifest: dict) -> None:
@@ -50,8 +55,9 @@ class FeatureStore:
         """Open a finished feature directory.
 
         Raises:
-            FileNotFoundError: This is not a feature directory, or a file of it is missing.
-            ValueError: It is unfinished, of another format, or a file is shorter or longer than it was written.
+            FileNotFoundError: This is not a feature directory, or one of its files is missing.
+            ValueError: It is unfinished or of another format, or a file does not have the size with which it was
+                written.
         """
         path = pathlib.Path(path)
         if not cls.is_store(path):
@@ -72,6 +78,11 @@ class FeatureStore:
         folder = pathlib.Path(path)
         return (folder / "settings.json").is_file() and (folder / "shards").is_dir()
 
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; reads no features."""
+        return np.concatenate([self._shard(number).caption_image_ids for number in range(len(self._shards))])
+
     def __len__(self) -> int:
         """Number of captions."""
         return int(self._ends[-1])
@@ -80,7 +91,7 @@ class FeatureStore:
         return FeatureStore, (self.path, self.manifest)
 
     def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Captions by number, in the order asked for.
+        """Captions with their features by row number, in the order asked for.
 
         Args:
             indices: (n,) numbers from 0 to len(self) - 1.
@@ -112,8 +123,29 @@ class FeatureStore:
                 texts[place] = shard.texts[row].as_py()
         return {"text": texts, "image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
 
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of `rows`, as views of the memory-mapped files."""
+        return pa.chunked_array([self._shard(number).texts for number in range(len(self._shards))], pa.string())
+
+    def image_names(self, indices: Sequence[int]) -> list[str]:
+        """File names or keys of the images of some captions, as the teacher's source had them.
+
+        Args:
+            indices: (n,) numbers of captions, as in `rows`.
+        """
+        names = []
+        for index in indices:
+            number = int(np.searchsorted(self._ends, index, side="right"))
+            shard = self._shard(number)
+            image_id = shard.caption_image_ids[index - (self._ends[number] - len(shard.texts))]
+            names.append(shard.image_names[int(np.searchsorted(shard.image_ids, image_id))].as_py())
+        return names
+
     def as_dataset(self) -> datasets.Dataset:
-        """The captions as a `datasets.Dataset` that shows `text, image_embeds, text_embeds, image_id` when read."""
+        """The captions as a `datasets.Dataset` with columns `text`, `image_embeds`, `text_embeds` and `image_id`.
+
+        The features are joined when rows are read; nothing is copied before.
+        """
 
         def join(rows: dict[str, list]) -> dict[str, list]:
             found = self.rows(rows["row"])
@@ -128,10 +160,10 @@ class FeatureStore:
         return table.with_transform(join)
 
     def verify(self) -> None:
-        """Compare every file with its checksum; reads the whole directory once.
+        """Compare the checksum of every file with the manifest, which reads the whole directory once.
 
         Raises:
-            ValueError: A file differs from what was written.
+            ValueError: A file does not have the content with which it was written.
         """
         for shard in self.manifest["shards"]:
             for file in (shard["captions"], shard["images"]):
@@ -150,6 +182,7 @@ class FeatureStore:
             self._shards[number] = _Shard(
                 texts=captions.column("text"),
                 image_ids=images.column("image_id").to_numpy(),
+                image_names=images.column("image"),
                 caption_image_ids=captions.column("image_id").to_numpy(),
                 image_embeds=_matrix(images.column("image_embeds")),
                 text_embeds=_matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
@@ -167,7 +200,7 @@ def _check_size(path: pathlib.Path, size: int) -> None:
 
 
 def _map_batch(path: pathlib.Path) -> pa.RecordBatch:
-    # Closing gives the file descriptor back, the mapping lives on in the arrays: thousands of shards may be open.
+    # Closing the file frees its descriptor, of which a process has few, while the arrays keep the mapping alive.
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_stream(file).read_next_batch()
 

@@ -13,9 +13,10 @@ import traceback
 import safetensors.torch
 import tiny
 import torch
-import train
 import warm
 from kill_points import EVAL_STEPS, MAX_STEPS, kill_points
+
+from kdmcse_hf.commands import train
 
 DEADLINE = 120.0  # seconds until an attempt counts as hanging
 

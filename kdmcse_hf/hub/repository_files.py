@@ -1,12 +1,7 @@
-"""What belongs to a model repository, whether it is whole, and a private copy of it that nobody changes."""
+"""Which files of a folder belong to a model repository, and whether they are one whole repository."""
 
-import contextlib
 import json
-import os
 import pathlib
-import shutil
-import tempfile
-from collections.abc import Iterator
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
@@ -24,7 +19,7 @@ NEEDED = (
     "config_sentence_transformers.json",
     "README.md",
 )
-# Named one by one: a training folder also holds optimizer states, logs and whatever else its owner puts there.
+# Only these are pushed: a training folder also holds optimizer states, logs and whatever else its owner put there.
 BELONGS = (
     *NEEDED,
     HEADS_NAME,
@@ -45,21 +40,21 @@ BELONGS = (
     f"{EVAL_RESULTS}/*.yaml",
 )
 CARD_FILES = ("README.md", RECIPE_NAME, CURVE_NAME)
-STAGING = ".push-"
 
 
 def repository_files(directory: str | pathlib.Path) -> list[pathlib.Path]:
-    """The files of a model repository in a folder, relative to it."""
+    """The files in a folder that belong to a model repository, as sorted paths relative to the folder."""
     root = pathlib.Path(directory)
     return sorted({path.relative_to(root) for pattern in BELONGS for path in root.glob(pattern) if path.is_file()})
 
 
 def check_repository(directory: str | pathlib.Path) -> None:
-    """Is this one whole model repository: encoder, heads, tokenizer, sentence-transformers' files, card?
+    """Check that a folder is one whole repository: encoder, heads, tokenizer, sentence-transformers' files, card.
 
     Raises:
-        FileNotFoundError: no such folder, or a file is missing.
-        ValueError: a file that cannot be read, heads of another model, or code in the repository.
+        FileNotFoundError: the folder or a file in it is missing.
+        ValueError: a file cannot be read or links to a place outside of the repository, the heads are another model's,
+            or the repository names code to be run.
     """
     root = pathlib.Path(directory)
     if not root.is_dir():
@@ -79,59 +74,6 @@ def check_repository(directory: str | pathlib.Path) -> None:
     _check_tokenizer(root)
 
 
-@contextlib.contextmanager
-def staged(directory: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A private copy of a repository while the context lasts; see `stage`."""
-    copy = stage(directory)
-    try:
-        yield copy
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
-
-
-def stage(directory: str | pathlib.Path, root: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Copy a repository's files into a new hidden folder below `root` (`directory` itself by default).
-
-    Weights are hard links where the disk has them: checkpoints are written once and then only deleted, which a link
-    outlives. Everything else is copied.
-
-    Raises:
-        OSError: no room, no permission.
-    """
-    source = pathlib.Path(directory)
-    copy = pathlib.Path(_folder(pathlib.Path(root or directory)))
-    try:
-        for name in repository_files(source):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            if name.suffix != ".safetensors" or not _link(source / name, copy / name):
-                shutil.copyfile(source / name, copy / name)
-    except OSError:
-        shutil.rmtree(copy, ignore_errors=True)
-        raise
-    return copy
-
-
-def clear_staging(root: str | pathlib.Path) -> None:
-    """Remove what a process that was killed has left."""
-    for path in pathlib.Path(root).glob(f"{STAGING}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _folder(root: pathlib.Path) -> str:
-    try:
-        return tempfile.mkdtemp(prefix=STAGING, dir=root)
-    except PermissionError:  # a model to be read only
-        return tempfile.mkdtemp(prefix=STAGING)
-
-
-def _link(source: pathlib.Path, copy: pathlib.Path) -> bool:
-    try:
-        os.link(source.resolve(), copy)
-    except OSError:
-        return False
-    return True
-
-
 def _read_json(path: pathlib.Path) -> dict | list:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -140,7 +82,7 @@ def _read_json(path: pathlib.Path) -> dict | list:
 
 
 def _refuse_links_to_elsewhere(root: pathlib.Path, files: list[pathlib.Path]) -> None:
-    """A folder that somebody else made must not publish other files; the Hub's cache links to its blobs."""
+    """Links must not publish files of other folders; only those of the Hub's cache to its blobs are allowed."""
     resolved = root.resolve()
     allowed = (resolved, resolved.parent.parent / "blobs")
     for name in files:
@@ -165,5 +107,5 @@ def _check_weights(root: pathlib.Path, names: set[str]) -> None:
 def _check_tokenizer(root: pathlib.Path) -> None:
     try:
         AutoTokenizer.from_pretrained(root, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # tokenizers raise all kinds
+    except Exception as error:  # tokenizers raise errors of many classes
         raise ValueError(f"the tokenizer of {root} cannot be loaded: {error}") from None
