@@ -1,11 +1,11 @@
 """One HTML page about a training run, or about several side by side.
 
-    python recipes/report.py DIR [DIR ...] [--output FILE.html] [--pairs FILE]
+    kdmcse report DIR [DIR ...] [--output FILE.html] [--pairs FILE]         (in a checkout: python recipes/report.py)
 
 DIR is the output_dir of a training run, finished or not. The page shows the curves of every part of the loss and of
 every score, the scores before training, at the best step and at the last, alignment against uniformity, the most and
 the least similar sentences, all settings and how to repeat the run; STS scores where DIR holds scores.json (of
-recipes/evaluate.py), and the teacher where it holds inspection.json (of recipes/inspect_teacher.py). It holds its
+`kdmcse evaluate`), and the teacher where it holds inspection.json (of `kdmcse inspect-teacher`). It holds its
 pictures, asks for no other file, and names no folder of this machine.
 """
 
@@ -13,15 +13,14 @@ import argparse
 import pathlib
 import sys
 
-from kdmcse_hf.report import write_report
-
-PROGRAM = "report.py"
+from ..report.page import write_report
+from .exit_status import program_name
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 written, 2 unusable arguments or input or a missing library, 1 any other failure."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directories", nargs="+", metavar="DIR", help="output_dir of a training run")
     parser.add_argument(
@@ -38,10 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{PROGRAM}: the page could not be written: {error}", file=sys.stderr)
+        print(f"{program_name()}: the page could not be written: {error}", file=sys.stderr)
         return 1
     print(f"wrote {path}")
     return 0

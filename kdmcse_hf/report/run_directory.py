@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 from huggingface_hub import ModelCard
 
-from ..card_recipe import RECIPE_NAME, is_private, portable
+from ..card.recipe import RECIPE_NAME, is_private, portable
 from .environment import ENVIRONMENT_NAME
 
 STATE_NAME = "trainer_state.json"

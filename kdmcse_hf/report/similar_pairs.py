@@ -7,8 +7,9 @@ import numpy as np
 from safetensors import SafetensorError
 from scipy.stats import rankdata
 
-from ..card_recipe import portable
-from ..evaluation import SentenceEncoder, load_stsb
+from ..card.recipe import portable
+from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.sts import load_stsb
 from ..metrics.sts import cosine_similarities
 from .run_directory import Run
 

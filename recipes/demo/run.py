@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdmcse_hf.evaluation import to_text
+from kdmcse_hf.evaluation.tables import to_text
 from kdmcse_hf.report.html import check_libraries
 
 from .progress import libraries_log_to

@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
-import extract_features
-import train
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from kdmcse_hf.extraction import ExtractionSettings, extract
+from kdmcse_hf.commands import extract_features, train
+from kdmcse_hf.commands.train_arguments import explicit_keys, parse
 from kdmcse_hf.report.environment import write_environment
+from kdmcse_hf.teacher.extraction import ExtractionSettings, extract
 
 from .progress import output_into, phase
 
@@ -33,7 +33,7 @@ def extract_teacher_features(world: Path) -> None:
     """Write `world/features` as recipes/extract_features.py does; what is there is kept."""
     flags = [f"--teacher={world / 'teacher'}", f"--dataset={world / 'pictures'}"]
     arguments = extract_features.parse_arguments([*flags, f"--output_dir={world / 'features'}"])
-    source = extract_features.open_picture_source(arguments)
+    source = extract_features.open_image_source(arguments)
     teacher = extract_features.load_teacher(arguments.teacher, arguments.dtype, local_rank=0)
     writer = extract_features.open_writer(arguments, source, teacher)
     todo = [part for part in range(source.num_parts) if not writer.is_done(part)]
@@ -53,12 +53,12 @@ def train_encoder(objective: str, world: Path, output_dir: Path, flags: dict, lo
     argv = [f"--{name}={value}" for name, value in _flags(objective, world, output_dir, flags).items()]
     with phase(f"Training with {TITLES[objective]}", flags["max_steps"], "step") as bar, output_into(log):
         print(f"train.py {' '.join(argv)}")
-        trainer = train.build_trainer(*train.parse(argv), train.given(argv))
+        trainer = train.build_trainer(*parse(argv), explicit_keys(argv))
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(PrinterCallback)
         trainer.add_callback(_Bar(bar))
         train.run(trainer)
-        train.leave(trainer)
+        train.shut_down(trainer)
     if trainer.interrupted:
         raise InterruptedError(f"stopped by SIGTERM while {output_dir} was trained")
     write_environment(output_dir)

@@ -1,0 +1,1 @@
+"""A `RunSummary` becomes README.md: the model card, its curve, its recipe, its results."""

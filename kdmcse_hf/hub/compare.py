@@ -1,0 +1,58 @@
+"""Loading a downloaded model with stock transformers and scoring it against the local one."""
+
+import pathlib
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from ..encoding.declared_pooling import find_pooling
+from ..encoding.pooling import pool
+from ..encoding.token_limit import token_limit
+from ..metrics.sts import correlations, cosine_similarities
+
+# First sentences, second sentences, gold scores (None: similarities are compared alone).
+Pairs = tuple[list[str], list[str], list[float] | None]
+SAMPLE = 64
+LONGEST = 128  # tokens of a sentence, enough for a comparison
+TOLERANCE = 1e-5
+_SENTENCES: Pairs = (
+    ["A man is playing a guitar.", "Two dogs run across the snow.", "The committee met on Tuesday.", "42"],
+    ["Someone plays an instrument.", "A cat sleeps on a sofa.", "On Tuesday there was a meeting.", "forty-two"],
+    None,
+)
+
+
+def compare(local: pathlib.Path, arrived: pathlib.Path, pairs: Pairs | None = None) -> str:
+    """Score a sample of pairs with both models; says how, and by how much their similarities differ.
+
+    Args:
+        local, arrived: repositories, each loaded by stock `AutoModel` on the CPU.
+        pairs: STS pairs, of which about 64 are taken; without them a few sentences without gold scores.
+
+    Raises:
+        ValueError: similarities that differ.
+    """
+    sentences = pairs or _SENTENCES
+    step = max(1, len(sentences[0]) // SAMPLE)
+    first, second, gold = [column and list(column)[::step] for column in sentences]
+    ours, theirs = (_similarities(repository, first, second) for repository in (local, arrived))
+    difference = np.abs(ours - theirs).max()
+    if difference > TOLERANCE:
+        raise ValueError(f"similarities of the downloaded model differ by {difference:.1g} from the local one's")
+    result = f"similarities of {len(first)} pairs differ by {difference:.1g} at most"
+    if gold is None or len(set(gold)) < 2 or np.ptp(theirs) < TOLERANCE:  # no correlation to speak of
+        return result
+    return f"Spearman {correlations(theirs, np.asarray(gold))['spearman']:.2f} on a sample, {result}"
+
+
+@torch.inference_mode()
+def _similarities(repository: pathlib.Path, first: list[str], second: list[str]) -> np.ndarray:
+    # Not by `SentenceEncoder`: it gathers from all processes, and only one of them is here.
+    tokenizer = AutoTokenizer.from_pretrained(repository, local_files_only=True)
+    model = AutoModel.from_pretrained(repository, local_files_only=True, dtype=torch.float32).eval()
+    pooling, _ = find_pooling(str(repository), None)
+    limit = min(token_limit(model, tokenizer), LONGEST)
+    batch = tokenizer([*first, *second], padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    embeddings = pool(model(**batch).last_hidden_state, batch["attention_mask"], pooling).numpy()
+    return cosine_similarities(embeddings[: len(first)], embeddings[len(first) :])

@@ -1,0 +1,1 @@
+"""From images and captions to the frozen teacher's features, before training."""
