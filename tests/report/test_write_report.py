@@ -38,11 +38,6 @@ QUICK = {"max_steps": 8, "eval_steps": 2, "logging_steps": 2, "per_device_train_
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, pathlib.Path]:
     """Two real runs of recipes/train.py on tiny files, scored before training."""
-<<<<<<<< HEAD:tests/report/test_report.py
-    from kdmcse_hf.commands import train
-
-========
->>>>>>>> report:tests/report/test_write_report.py
     folder = tmp_path_factory.mktemp("runs")
     files = tiny.write_training_files(folder / "data")
     directories = {}
