@@ -47,7 +47,7 @@ def cosine_similarity(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor
     if rows.shape[-1] != columns.shape[-1]:
         raise ValueError(
             f"vectors of width {rows.shape[-1]} and {columns.shape[-1]} have no cosine: comparing captions with "
-            "pictures needs teacher features of one shared space; the released reading without a threshold compares "
+            "images needs teacher features of one shared space; the released reading without a threshold compares "
             "each with its own kind"
         )
     return _dot(_normalize(rows), _normalize(columns))
@@ -109,7 +109,7 @@ class ContrastiveLoss(nn.Module):
         return gather_with_gradient(columns) if self.gather_across_devices else columns
 
     def same_image(self, image_ids: torch.Tensor | None) -> torch.Tensor | None:
-        """(B,) -> (B, C) bool: captions of one picture describe each other and are no negatives."""
+        """(B,) -> (B, C) bool: captions of one image describe each other and are no negatives."""
         return None if image_ids is None else image_ids[:, None] == self.candidates(image_ids)[None, :]
 
 
@@ -198,7 +198,7 @@ class KDMCSELoss(ContrastiveLoss):
         temperature: tau'.
         margin: m_c, radians, at least 0.
         threshold: teacher similarity from which on a negative counts as false; None leaves all in. A pair sets it for
-            the image loss and the text loss apart, since captions resemble each other more than they do pictures.
+            the image loss and the text loss apart, since captions resemble each other more than they do images.
         preset: "paper" or "released".
     """
 
@@ -322,7 +322,7 @@ class ListNetLoss(ContrastiveLoss):
     This is RankCSE's cross-entropy minus the teacher's entropy: the same gradients, and 0 where both agree. Adding a
     constant to all similarities changes nothing: what matters is how far the teacher's similarities spread beside
     tau_T. Row i's own column is left out, as RankCSE's code has it: the teacher's is always 1 and would take nearly
-    all of P, and drawing the two views together is SimCSE's part. Captions of one picture stay in: nothing is a
+    all of P, and drawing the two views together is SimCSE's part. Captions of one image stay in: nothing is a
     negative here, and how much they resemble each other is what the teacher tells. So no threshold and no `image_ids`.
     The teacher's caption-image similarities are left to AdapACSE: they have a scale of their own, and what the student
     ranks are captions.

@@ -20,9 +20,9 @@ FAMILIES = [(objective, student) for objective in ("simcse", "mcse", "kdmcse") f
 WHAT = {
     "simcse": ": two dropout views of a sentence attract each other, the other sentences of the batch are negatives; "
     "captions, where there are any, are read as plain text",
-    "mcse": ": SimCSE on Wikipedia, and on captions beside it a contrastive loss between sentence and picture",
+    "mcse": ": SimCSE on Wikipedia, and on captions beside it a contrastive loss between sentence and image",
     "kdmcse": ": SimCSE on Wikipedia, and on captions beside it contrastive losses against a frozen CLIP's features "
-    "of picture and caption, which filter false negatives and set an adaptive angular margin",
+    "of image and caption, which filter false negatives and set an adaptive angular margin",
 }
 CAPTIONS = {"flickr": "Flickr30k", "coco": "MS-COCO"}
 

@@ -30,7 +30,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", default="unknown", help="name of the model that made the features, for the manifest"
     )
-    parser.add_argument("--images_per_shard", type=int, default=4096, help="pictures a shard (%(default)s)")
+    parser.add_argument("--images_per_shard", type=int, default=4096, help="images per shard (%(default)s)")
     arguments = parser.parse_args(argv)
     if (arguments.hdf5 is None) != (arguments.captions is None):
         parser.error("--captions goes with --hdf5, and --hdf5 needs it")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
     manifest = writer.finish(num_shards)
-    print(f"{manifest['captions']:,} captions of {manifest['images']:,} pictures in {arguments.output_dir}")
+    print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
     for problem, count in manifest["problems"].items():
         print(f"skipped: {count:,} x {problem}, listed in {arguments.output_dir / 'problems.jsonl'}")
 

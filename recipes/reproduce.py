@@ -93,11 +93,11 @@ def write_results(arguments: argparse.Namespace, job: Job) -> None:
 
 
 def draw_models(job: Job) -> None:
-    """Figures 8 to 12 by recipes/visualize.py, one picture a group."""
+    """Figures 8 to 12 by recipes/visualize.py, one figure a group."""
     for group in dict.fromkeys(setting.group for setting in job.settings):
         models = [str(job.directory(setting, job.seeds[0])) for setting in job.settings if setting.group == group]
-        picture = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
-        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(picture)], check=True)
+        figure = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
+        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(figure)], check=True)
 
 
 def draw_teacher(arguments: argparse.Namespace) -> None:

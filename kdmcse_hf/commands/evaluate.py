@@ -1,7 +1,9 @@
-"""Scores models on the papers' evaluation tasks.
+"""Score models on the papers' evaluation tasks.
 
-python recipes/evaluate.py MODEL [MODEL ...] --tasks sts,transfer,alignment --data DIR --output_json scores.json
-Under `accelerate launch` or `torchrun` the sentences are shared out over the processes.
+    kdmcse evaluate MODEL [MODEL ...] --tasks sts,transfer,alignment --data DIR --output_json scores.json
+
+In a checkout `python recipes/evaluate.py` is the same. Under `accelerate launch` or `torchrun` (as `-m
+kdmcse_hf.commands.evaluate`, or the recipe) the sentences are shared out over the processes.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
 from ..evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
+from .exit_status import program_name
 
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
@@ -29,10 +32,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run(arguments)
     except (ValueError, FileNotFoundError) as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        print(f"evaluate.py: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{program_name()}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -58,7 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; `--data` and the output files are checked here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory")
     parser.add_argument("--tasks", default="sts", help=f"comma list of {', '.join((*GROUPS, *TASKS))} (default: sts)")
     parser.add_argument("--data", metavar="DIR", help="SentEval's data/downstream directory; the Hub if absent")

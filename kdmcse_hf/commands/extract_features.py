@@ -1,6 +1,8 @@
-"""Frozen teacher over pictures and captions, into a feature directory.
+"""Frozen teacher over images and captions, into a feature directory.
 
-    accelerate launch recipes/extract_features.py --teacher openai/clip-vit-base-patch32 --dataset DIR --output_dir OUT
+    kdmcse extract-features --teacher openai/clip-vit-base-patch32 --dataset DIR --output_dir OUT
+    accelerate launch -m kdmcse_hf.commands.extract_features ...        several processes or GPUs
+    accelerate launch recipes/extract_features.py ...                   the same in a checkout
 
 `--dataset` is one of: a directory with metadata.jsonl or metadata.csv (file_name and captions); with --image_dir, a
 Karpathy split file, COCO's captions_*.json, a Flickr .token file or a Flickr30k Entities directory; webdataset .tar
@@ -18,32 +20,34 @@ import torch
 from tqdm.auto import tqdm
 
 from ..features.writer import FeatureWriter
-from ..teacher.extraction import ExtractionSettings, PictureSource, extract
+from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import run_or_refuse
+from .exit_status import program_name, run_or_refuse
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--teacher", default="openai/clip-vit-base-patch32", help="CLIP, SigLIP or SigLIP2: Hub id or directory")
-    add("--dataset", required=True, help="pictures and captions, in one of the forms above")
+    add("--dataset", required=True, help="images and captions, in one of the forms above")
     add("--output_dir", required=True, type=pathlib.Path, help="feature directory to write, or to go on with")
-    add("--image_dir", help="folder of the pictures, for sources that only name them")
+    add("--image_dir", help="folder of the images, for sources that only name them")
     add("--split", help='split to take, "train+restval" for two; all if absent ("train" of a datasets source)')
     add("--image_column", default="image", help="image column of a datasets source (%(default)s)")
     add("--caption_column", help="caption column, or key in a tar's .json; found by its usual names if absent")
-    add("--image_id_column", help="rows of one value here are captions of one picture (datasets source)")
-    add("--captions", choices=("all", "one"), default="all", help="all captions, or one at random a picture (all)")
+    add("--image_id_column", help="rows of one value here are captions of one image (datasets source)")
+    add("--captions", choices=("all", "one"), default="all", help="all captions, or one at random per image (all)")
     add("--seed", type=int, default=0, help="of the random caption (%(default)s)")
-    add("--batch_size", type=positive, default=64, help="pictures, and captions, at once (%(default)s)")
-    add("--images_per_shard", type=positive, default=4096, help="pictures a stopped run can lose (%(default)s)")
+    add("--batch_size", type=positive, default=64, help="images, and captions, at once (%(default)s)")
+    add("--images_per_shard", type=positive, default=4096, help="images a stopped run can lose (%(default)s)")
     add("--num_workers", type=positive, default=min(8, os.cpu_count()), help="decoding threads (%(default)s)")
     dtypes = ("auto", "float32", "bfloat16", "float16")
     add("--dtype", choices=dtypes, default="auto", help="of the teacher; auto: float16 on a GPU, float32 elsewhere")
-    problems = "unusable pictures and captions: list and skip, or stop at the first (%(default)s)"
+    problems = "unusable images and captions: list and skip, or stop at the first (%(default)s)"
     add("--problems", choices=("skip", "refuse"), default="skip", help=problems)
     return parser.parse_args(argv)
 
@@ -63,8 +67,8 @@ def load_teacher(name: str, dtype: str, local_rank: int) -> Teacher:
     return Teacher.load(name, getattr(torch, dtype), device)
 
 
-def open_picture_source(arguments: argparse.Namespace) -> PictureSource:
-    """The caption source of the command line."""
+def open_image_source(arguments: argparse.Namespace) -> ImageSource:
+    """The image source of the command line."""
     return open_source(
         arguments.dataset,
         arguments.images_per_shard,
@@ -76,7 +80,7 @@ def open_picture_source(arguments: argparse.Namespace) -> PictureSource:
     )
 
 
-def open_writer(arguments: argparse.Namespace, source: PictureSource, teacher: Teacher) -> FeatureWriter:
+def open_writer(arguments: argparse.Namespace, source: ImageSource, teacher: Teacher) -> FeatureWriter:
     """The writer, which refuses a directory that holds anything but a part of this very run."""
     settings = {
         "teacher": teacher.describe(),
@@ -87,7 +91,7 @@ def open_writer(arguments: argparse.Namespace, source: PictureSource, teacher: T
 
 
 def extract_share(
-    arguments: argparse.Namespace, source: PictureSource, teacher: Teacher, writer: FeatureWriter, share: range
+    arguments: argparse.Namespace, source: ImageSource, teacher: Teacher, writer: FeatureWriter, share: range
 ) -> None:
     """Extract those parts of this process's share that are not there yet; the first process shows progress."""
     quiet = share.start > 0
@@ -115,7 +119,7 @@ def extract_share(
 
 def report(manifest: dict, directory: pathlib.Path) -> None:
     """Print what is there and what is not."""
-    print(f"{manifest['captions']:,} captions of {manifest['images']:,} pictures in {directory}")
+    print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {directory}")
     if manifest["captions_cut"]:
         print(f"{manifest['captions_cut']:,} captions are longer than the teacher reads: their ends were cut")
     if manifest["problems"]:
@@ -127,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Extract this process's share; the first process waits for the others and completes the directory."""
     # Rank and size alone: processes share no state but the directory, so none waits in a collective that times out.
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    source = open_picture_source(arguments)
+    source = open_image_source(arguments)
     teacher = load_teacher(arguments.teacher, arguments.dtype, int(os.environ.get("LOCAL_RANK", 0)))
     writer = open_writer(arguments, source, teacher)
     extract_share(arguments, source, teacher, writer, range(rank, source.num_parts, world))
@@ -139,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("extract_features", run, parse_arguments(argv))
+    return run_or_refuse(program_name(), run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whether a teacher is any good for these captions, and what a threshold on its similarities would filter.
 
-    python recipes/inspect_teacher.py DIR
+    kdmcse inspect-teacher DIR         (in a checkout: python recipes/inspect_teacher.py)
 
 DIR is what recipes/train.py takes as `multimodal_dataset`: a feature directory of recipes/extract_features.py, or a
 dataset directory or file with columns `text`, `image_embeds`, `text_embeds` and optionally `image_id`. Prints a
@@ -24,14 +24,16 @@ from ..features.store import FeatureStore
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
 from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
-from .exit_status import run_or_refuse
+from .exit_status import program_name, run_or_refuse
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="captions with features")
     parser.add_argument(
         "--output_dir",
@@ -186,7 +188,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("inspect_teacher", run, parse_arguments(argv))
+    return run_or_refuse(program_name(), run, parse_arguments(argv))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 """Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.
 
-    accelerate launch recipes/train.py CONFIG.yaml [--key value ...]
+    kdmcse train CONFIG.yaml [--key value ...]
+    accelerate launch -m kdmcse_hf.commands.train CONFIG.yaml [--key value ...]
+    accelerate launch recipes/train.py CONFIG.yaml [--key value ...]                in a checkout
 
-`--help` lists all keys; recipes/configs/ holds the paper's settings.
+CONFIG.yaml is a file, or the name of a configuration that comes with the package; `kdmcse configs` lists those, which
+hold the paper's settings. `--help` lists all keys.
 """
 
 import pathlib
 import sys
 import tempfile
 
+import datasets
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
@@ -16,38 +20,78 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from ..data.captions import load_captions
+from ..data.hints import data_hints
 from ..data.text import load_text
-from ..evaluation.sts import load_stsb, pairs_name
+from ..encoding.declared_pooling import contradicted_pooling, find_pooling
+from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.sts import load_stsb, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, objective_class
+from ..report.environment import write_environment
+from ..report.page import write_report
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
-from .train_arguments import DataArguments, SourceArguments, given, parse
+from .closing import closing_lines
+from .exit_status import program_name
+from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
 
-logger = logging.get_logger("train")
+logger = logging.get_logger(__name__)
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
-CARD_TEMPLATE = pathlib.Path(__file__).parents[2] / "model_cards" / "template.md"
 
 
 def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
+    if arguments.pooling is None:  # as the repository declares
+        del values["pooling"]
     if objective_class(arguments.objective).teacher_columns and captions is not None:
         values |= {"image_dim": captions.image_dim, "text_dim": captions.text_dim}
         if isinstance(arguments.threshold, str) and arguments.threshold != "preset":
             values["threshold"] = quantile_thresholds(arguments, captions)
     source = {"revision": arguments.model_revision}
     if hasattr(config, "kdmcse"):
-        if (own := config.kdmcse["pooling"]) != arguments.pooling:
-            logger.warning(
-                f"{arguments.model_name_or_path} was trained with pooling {own}, now it is {arguments.pooling}"
-            )
         return KDMCSEModel.from_pretrained(
             arguments.model_name_or_path, dtype="float32", config_overrides=values, **source
         )
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
+
+
+def warn_of_pooling(arguments: SourceArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
+    """Say what is at stake where `pooling` is another one than the repository declares: the scores of both."""
+    asked = arguments.pooling
+    declared = asked and contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
+    if not declared:
+        return
+    found = ""
+    if pairs is not None:
+        scored = []
+        for pooling in (declared, asked):
+            encoder = SentenceEncoder(model.encoder, tokenizer, pooling)
+            sides = encoder.encode_pairs(pairs["sentence1"][:], pairs["sentence2"][:])
+            scored.append(f"{sts_scores(*sides, pairs['score'][:])['spearman']:.2f} with {pooling}")
+        found = f" (Spearman before training: {', '.join(scored)})"
+    logger.warning(
+        f"{arguments.model_name_or_path} declares {declared} pooling, and pooling is {asked}{found}. Without that key "
+        f"it is trained as it was made"
+    )
+
+
+def log_hints(text: datasets.Dataset | None, captions, pairs, tokenizer, max_length: int) -> None:
+    """Say once what is notable about the sentences of the run."""
+    sentences = None if text is None else text.with_format("arrow")[:]["text"]
+    evaluation = None if pairs is None else [*pairs["sentence1"][:], *pairs["sentence2"][:]]
+    for hint in data_hints(sentences, captions and captions.texts(), evaluation, tokenizer, max_length):
+        logger.warning(hint)
+
+
+def write_page(output_dir: str) -> str:
+    """Write `report.html` about a finished run, which never fails over it; says where it is, or why there is none."""
+    try:
+        return f"report: {write_report([output_dir], pathlib.Path(output_dir) / 'report.html')}"
+    except Exception as error:  # matplotlib is missing, or fails
+        return f"no report.html: {error}"
 
 
 def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
@@ -82,21 +126,37 @@ def build_trainer(
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
     columns = objective_class(model_arguments.objective).teacher_columns
     captions = load_captions(data.multimodal_dataset, columns) if data.multimodal_dataset else None
-    pairs = load_stsb(data.stsb_path) if training.eval_strategy != "no" else None
-    tokenizer = AutoTokenizer.from_pretrained(
-        model_arguments.model_name_or_path, revision=model_arguments.model_revision
-    )
+    pairs = load_pairs(data.stsb_path) if training.eval_strategy != "no" else None
+    revision = model_arguments.model_revision
+    _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
+    source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
+    model = build_model(model_arguments, config, captions)
+    warn_of_pooling(model_arguments, model, tokenizer, pairs)
+    if training.process_index == 0:
+        log_hints(text, captions, pairs, tokenizer, data.max_length)
     return KDMCSETrainer(
-        model=build_model(model_arguments, config, captions),
+        model=model,
         args=training,
         text_dataset=text,
         multimodal_dataset=captions,
         eval_dataset=pairs,
         processing_class=tokenizer,
         max_length=data.max_length,
-        card_template=str(CARD_TEMPLATE),
         recipe=recipe,
     )
+
+
+def load_pairs(source: str | None) -> datasets.Dataset | None:
+    """STS pairs to judge the run by; None for `none`, where held-out captions judge it."""
+    if source is not None and source.lower() == "none":
+        return None
+    try:
+        return load_stsb(source)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{error}; or none, to judge the run by captions that are held out of training"
+        ) from None
 
 
 def check_writable(output_dir: str) -> None:
@@ -137,33 +197,34 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training, given(argv))
+        trainer = build_trainer(model_arguments, data, training, explicit_keys(argv))
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"{program_name()}: {error}", file=sys.stderr)
         return 2
     try:
-        metrics = run(trainer)
+        run(trainer)
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
-        if (message := explained(error, trainer)) is None:
+        if (message := advice_for(error, trainer)) is None:
             raise
-        print(f"train.py: {message}", file=sys.stderr)
+        print(f"{program_name()}: {message}", file=sys.stderr)
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
-        leave(trainer)
+        shut_down(trainer)
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
-        score = metrics.get("eval_stsb_spearman")
-        name = pairs_name(trainer.eval_dataset["stsb"]) if score is not None else ""
-        print(f"{name} Spearman {score:.2f}" if name else "not evaluated (eval_strategy: no)")
+        print("\n".join(closing_lines(trainer.run_summary(), training.learning_rate)))
         print(f"model: {training.output_dir}")
+        write_environment(training.output_dir)
+        if data.report == "html":
+            print(write_page(training.output_dir))
         if trainer.pushed is not None:
             print(trainer.pushed)
-    leave(trainer)
+    shut_down(trainer)
     return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
 
 
-def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
+def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:
     """What to do about a failure that is no fault of the program, or None."""
     if isinstance(error, ResumeError | CheckpointError):
         return str(error)
@@ -180,8 +241,8 @@ def explained(error: Exception, trainer: KDMCSETrainer) -> str | None:
     )
 
 
-def leave(trainer: KDMCSETrainer) -> None:
-    """Let go of the DDP wrapper before its process group: gloo hangs or aborts at exit now and then otherwise."""
+def shut_down(trainer: KDMCSETrainer) -> None:
+    """Release the DDP wrapper before its process group ends: otherwise gloo now and then hangs or aborts at exit."""
     trainer.model_wrapped = trainer.model
     trainer.accelerator.free_memory()
     trainer.accelerator.end_training()

@@ -1,4 +1,4 @@
-"""Arguments of the training command: a YAML file, overridden by flags."""
+"""Arguments of the training command: a YAML file or a shipped configuration's name, overridden by flags."""
 
 import argparse
 import dataclasses
@@ -17,6 +17,8 @@ from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
+from .configs import find_configuration
+from .exit_status import program_name
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
 _CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
@@ -41,7 +43,7 @@ class SourceArguments:
 
 @dataclass
 class DataArguments:
-    """Where the sentences come from."""
+    """Where the sentences come from, and what is written of the run."""
 
     text_dataset: str | None = field(
         default=None,
@@ -57,12 +59,22 @@ class DataArguments:
     max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
     stsb_path: str | None = field(
         default=None,
-        metadata={"help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub."},
+        metadata={
+            "help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. none: 5 "
+            "percent of the images are held out, and retrieval among their captions judges the run."
+        },
+    )
+    report: str = field(
+        default="html",
+        metadata={
+            "help": "html: write report.html about the run into output_dir (with matplotlib); none: do not.",
+            "choices": ["html", "none"],
+        },
     )
 
 
 def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]:
-    """Read `[CONFIG.yaml] [--key value ...]`; exits with status 2 and one message where something is wrong.
+    """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
 
     Returns:
         The model's arguments (`SourceArguments`, fields of `KDMCSEConfig` and values of the objectives, those of a
@@ -80,10 +92,10 @@ def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]
         model.objective = load_objective(model.objective)
         return model, data, training
     except (ValueError, OSError, ImportError) as error:
-        _parser().exit(2, f"train.py: {error}\n")
+        _parser().exit(2, f"{program_name()}: {error}\n")
 
 
-def given(argv: list[str]) -> dict:
+def explicit_keys(argv: list[str]) -> dict:
     """The keys that a readable command line and its file name, with their values: what repeats the run."""
     parser, flags = _read(argv)
     for action in parser._actions:
@@ -93,14 +105,15 @@ def given(argv: list[str]) -> dict:
 
 def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     """A parser that knows the objective's values, and the command line with the file's keys in front."""
-    values = _yaml(argv[0]) if argv and not argv[0].startswith("-") else {}
-    flags = argv[1:] if values else argv
+    path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
+    values = _yaml(path) if path else {}
+    flags = argv[1:] if path else argv
     objective = _last(flags, "--objective") or values.get("objective")
     if isinstance(objective, str) and ":" in objective:
         sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
         load_objective(objective)
     parser = _parser()
-    return parser, [*_yaml_flags(values, argv[0], parser), *flags] if values else flags
+    return parser, [*_yaml_flags(values, path, parser), *flags]
 
 
 def _last(flags: list[str], name: str) -> str | None:
@@ -116,15 +129,15 @@ def _last(flags: list[str], name: str) -> str | None:
 
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
-        (_model_arguments(), DataArguments, KDMCSETrainingArguments),
-        prog="train.py",
-        usage="train.py [CONFIG.yaml] [--key value ...]",
+        (model_arguments(), DataArguments, KDMCSETrainingArguments),
+        prog=program_name(),
+        usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
 
 
-def _model_arguments() -> type:
+def model_arguments() -> type:
     """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
     config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
     keys = [_config_key(config[name]) for name in _CONFIG_KEYS]
@@ -134,6 +147,9 @@ def _model_arguments() -> type:
 
 def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
     metadata, choices = dict(of.metadata), get_args(of.type)
+    if of.name == "pooling":  # null: as the repository declares
+        metadata["help"] += " By default what the repository declares, else cls."
+        return of.name, str | None, field(default=None, metadata={**metadata, "choices": list(choices)})
     if choices:  # a Literal
         return of.name, str, field(default=of.default, metadata={**metadata, "choices": list(choices)})
     return of.name, of.type, field(default=of.default, metadata=metadata)
@@ -209,4 +225,4 @@ def _keys(parser: HfArgumentParser) -> list[str]:
 
 def _nearest(key: str, parser: HfArgumentParser) -> str:
     nearest = difflib.get_close_matches(key, _keys(parser), n=1, cutoff=0.0)[0]
-    return f"did you mean {nearest}? train.py --help lists all keys"
+    return f"did you mean {nearest}? {program_name()} --help lists all keys"

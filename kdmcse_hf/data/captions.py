@@ -1,4 +1,4 @@
-"""Captions with their teacher features: checked once, read in batches."""
+"""Captions with their teacher's features: checked when they are loaded, read in batches."""
 
 from collections.abc import Sequence
 
@@ -13,21 +13,21 @@ from ..features.store import FeatureStore
 from .text import check_strings, load_rows, without_blank_rows
 
 FEATURES = ("image_embeds", "text_embeds")
-_SCAN_ROWS = 10_000  # rows of features in memory at once while they are checked
+_SCAN_ROWS = 10_000  # rows in memory at once while features are checked
 
 
 def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeatures:
-    """Captions with teacher features.
+    """Load captions with teacher features.
 
     Args:
-        source: a directory that recipes/extract_features.py wrote; or a Hub id, local directory (as `save_to_disk`
-            writes it, or of files) or parquet file with columns `text` (string), `image_embeds`, `text_embeds` (float
-            vectors of any width), and optionally `image_id`.
-        columns: of teacher features that are needed (an objective's `teacher_columns`); `text` always is.
+        source: a feature directory that recipes/extract_features.py wrote; or a Hub id, a local directory (of files,
+            or one that `save_to_disk` wrote) or a parquet file with columns `text` (string), `image_embeds`,
+            `text_embeds` (float vectors of any width) and optionally `image_id`.
+        columns: the columns of features that are needed, an objective's `teacher_columns`; `text` always is.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, a column missing, nothing in it, features whose width changes or
-            that are not finite; the message names the row.
+        FileNotFoundError, ValueError: the source does not exist or is empty, a column is missing, or features differ
+            in width or are not finite; the message names the row.
     """
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
@@ -36,7 +36,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
             f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
-            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from pictures"
+            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from images"
         )
     check_strings(dataset, "text", source)
     read = [name for name in (*needed, "image_id") if name in dataset.column_names]
@@ -44,14 +44,14 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
 
 
 class Captions:
-    """A caption dataset checked and ready to be read in batches, memory-mapped as `datasets` left it.
+    """A caption dataset with features, checked, as `CaptionFeatures`. Rows stay in the memory map of `datasets`.
 
     Args:
-        dataset: columns `text`, and as far as needed `image_embeds`, `text_embeds`, `image_id`.
-        source: its name in messages.
+        dataset: columns `text` and, as far as needed, `image_embeds`, `text_embeds` and `image_id`.
+        source: name of the dataset in messages.
 
     Raises:
-        ValueError: features whose width changes or that are not finite, naming the row.
+        ValueError: features differ in width or are not finite; the message names the row.
     """
 
     def __init__(self, dataset: datasets.Dataset, source: str):
@@ -59,25 +59,25 @@ class Captions:
         widths = _checked_widths(dataset, source)
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
-        # Without `image_id` each caption is of a picture of its own.
-        self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
+        # Without `image_id` every caption counts as one of a different image.
+        self.image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
         self._names = dataset.select_columns("image_id") if "image_id" in dataset.column_names else None
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
     def num_images(self) -> int:
-        """Different pictures; counted when asked, since training never does."""
-        return len(np.unique(self._image_ids))
+        """Number of different images. It is counted when it is asked for, since training never asks."""
+        return len(np.unique(self.image_ids))
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Columns of some rows: `text` (list), features (n, width) float32, `image_ids` (n,) int64."""
+        """Some rows, as `CaptionFeatures.rows` gives them; features that the dataset lacks are left out."""
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
         columns |= {name: _matrix(table[name]).astype(np.float32) for name in self._features}
-        return columns | {"image_ids": self._image_ids[indices]}
+        return columns | {"image_ids": self.image_ids[indices]}
 
     def texts(self) -> pa.ChunkedArray:
         """All captions, (len(self),) strings in the order of `rows`."""
@@ -91,7 +91,7 @@ class Captions:
 
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
-    """Width of each column of features, all rows of which are looked at once."""
+    """Check all features, and return the width of each column of them."""
     names = [name for name in FEATURES if name in dataset.column_names]
     widths: dict[str, int] = {}
     if not names:
@@ -130,14 +130,17 @@ def _is_float_list(kind: pa.DataType) -> bool:
 
 
 def _matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of equally long lists -> (n, width), without Python objects."""
+    """A column of n lists of equal length as an array (n, width), without making Python objects."""
     parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     values = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return values.reshape(len(column), -1)
 
 
 def _image_numbers(dataset: datasets.Dataset) -> np.ndarray:
-    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of a picture each."""
+    """Numbers (n,) int64 in place of the values of `image_id`, which may have any type.
+
+    Rows with equal values have equal numbers. Each row without a value gets a number of its own.
+    """
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
     encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
     alone = -1 - np.arange(len(encoded))

@@ -34,11 +34,6 @@ class CaptionSubset:
         """Different images."""
         return len(np.unique(self.image_ids))
 
-    @property
-    def teacher_name(self) -> str | None:
-        """Name of the teacher, where the set tells it."""
-        return self.source.teacher_name
-
     def __len__(self) -> int:
         return len(self.indices)
 

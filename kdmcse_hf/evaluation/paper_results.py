@@ -1,8 +1,8 @@
 """Table 1 of the paper (arXiv 2403.17486), means and standard deviations over five seeds."""
 
-# The paper takes the rows so marked from Zhang et al., 2022 (MCSE).
+# Marks rows that the paper takes from Zhang et al., 2022 (MCSE).
 FROM_MCSE = " (from MCSE)"
-# Training data and model, then the seven STS tasks and their average, Spearman's correlation x100.
+# Training data and model, then Spearman's correlation x100 on the seven STS tasks, and their average.
 PAPER_ROWS = (
     "wiki SimCSE-BERT (from MCSE)|67.8±1.6|80.0±2.1|72.5±1.7|80.1±0.8|77.6±0.8|76.5±0.8|70.1±0.9|74.9±1.1",
     "wiki SimCSE-RoBERTa (from MCSE)|68.7±1.0|82.0±0.5|74.0±1.0|82.1±0.4|81.1±0.4|80.6±0.3|69.2±0.2|76.8±0.5",

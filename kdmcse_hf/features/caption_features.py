@@ -25,6 +25,10 @@ class CaptionFeatures(Protocol):
     def num_images(self) -> int:
         """Number of different images."""
 
+    @property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; read when asked for."""
+
     def __len__(self) -> int:
         """Number of captions, and so of rows."""
 

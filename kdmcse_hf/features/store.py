@@ -1,10 +1,11 @@
-"""Reading a feature directory through memory maps, an image's features joined to its captions at read time."""
+"""Reading a feature directory through memory maps. Images and captions are joined when rows are read."""
 
 import json
 import os
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import datasets
 import numpy as np
@@ -16,7 +17,7 @@ from .writer import FORMAT
 
 @dataclass(frozen=True)
 class _Shard:
-    """Views into the memory maps of one shard; nothing here is a copy."""
+    """Arrays of one shard, all of them views into its memory maps, without a copy."""
 
     texts: pa.StringArray
     image_ids: np.ndarray
@@ -27,15 +28,17 @@ class _Shard:
 
 
 class FeatureStore:
-    """The captions of a feature directory with their features; fulfils `CaptionFeatures`.
+    """The captions of a feature directory with their features, as `CaptionFeatures`.
 
-    Opening reads the manifest and the files' sizes, no data. Shards are mapped when first read.
+    Opening a directory reads its manifest and the sizes of its files, but no features. A shard is mapped into memory
+    when a row of it is read for the first time.
 
     Attributes:
         path: The directory.
-        manifest: What `manifest.json` says: teacher, source, settings, counts, checksums.
+        manifest: Content of `manifest.json`: teacher, source, options, counts and checksums.
         image_dim: Width of the image features.
-        text_dim: Width of the caption features, 0 where there are none.
+        text_dim: Width of the caption features; 0 if there are none.
+        num_images: Number of images.
     """
 
     def __init__(self, path: pathlib.Path, manifest: dict) -> None:
@@ -52,8 +55,9 @@ class FeatureStore:
         """Open a finished feature directory.
 
         Raises:
-            FileNotFoundError: This is not a feature directory, or a file of it is missing.
-            ValueError: It is unfinished, of another format, or a file is shorter or longer than it was written.
+            FileNotFoundError: This is not a feature directory, or one of its files is missing.
+            ValueError: It is unfinished or of another format, or a file does not have the size with which it was
+                written.
         """
         path = pathlib.Path(path)
         if not cls.is_store(path):
@@ -74,6 +78,11 @@ class FeatureStore:
         folder = pathlib.Path(path)
         return (folder / "settings.json").is_file() and (folder / "shards").is_dir()
 
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; reads no features."""
+        return np.concatenate([self._shard(number).caption_image_ids for number in range(len(self._shards))])
+
     def __len__(self) -> int:
         """Number of captions."""
         return int(self._ends[-1])
@@ -82,7 +91,7 @@ class FeatureStore:
         return FeatureStore, (self.path, self.manifest)
 
     def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Captions by number, in the order asked for.
+        """Captions with their features by row number, in the order asked for.
 
         Args:
             indices: (n,) numbers from 0 to len(self) - 1.
@@ -133,7 +142,10 @@ class FeatureStore:
         return names
 
     def as_dataset(self) -> datasets.Dataset:
-        """The captions as a `datasets.Dataset` that shows `text, image_embeds, text_embeds, image_id` when read."""
+        """The captions as a `datasets.Dataset` with columns `text`, `image_embeds`, `text_embeds` and `image_id`.
+
+        The features are joined when rows are read; nothing is copied before.
+        """
 
         def join(rows: dict[str, list]) -> dict[str, list]:
             found = self.rows(rows["row"])
@@ -148,10 +160,10 @@ class FeatureStore:
         return table.with_transform(join)
 
     def verify(self) -> None:
-        """Compare every file with its checksum; reads the whole directory once.
+        """Compare the checksum of every file with the manifest, which reads the whole directory once.
 
         Raises:
-            ValueError: A file differs from what was written.
+            ValueError: A file does not have the content with which it was written.
         """
         for shard in self.manifest["shards"]:
             for file in (shard["captions"], shard["images"]):
@@ -188,7 +200,7 @@ def _check_size(path: pathlib.Path, size: int) -> None:
 
 
 def _map_batch(path: pathlib.Path) -> pa.RecordBatch:
-    # Closing gives the file descriptor back, the mapping lives on in the arrays: thousands of shards may be open.
+    # Closing the file frees its descriptor, of which a process has few, while the arrays keep the mapping alive.
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_stream(file).read_next_batch()
 

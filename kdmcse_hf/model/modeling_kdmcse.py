@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
-from ..encoding.declared_pooling import write_sentence_transformers_files
+from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
 from ..encoding.pooling import pool
 from ..encoding.slices import CPU_SLICES, encode_in_slices
 from .configuration_kdmcse import KDMCSEConfig
@@ -151,11 +151,15 @@ class KDMCSEModel(PreTrainedModel):
             encoder: Hub id or directory of any `AutoModel` text encoder, or one in memory.
             dtype: of the weights; float32 whatever the file holds, as training wants it.
             revision: branch, tag or commit on the Hub.
-            config_overrides: fields of [`KDMCSEConfig`], such as `pooling`, `objective`, `image_dim`, `text_dim`; an
-                objective of your own may be given as its class.
+            config_overrides: fields of [`KDMCSEConfig`], such as `objective`, `image_dim` and `text_dim`; an objective
+                of your own may be given as its class. `pooling` is by default what the repository declares (`kdmcse`
+                dict, `1_Pooling`), else, and of an encoder in memory, `cls`.
         """
         if isinstance(encoder, str):
-            encoder = AutoModel.from_pretrained(encoder, dtype=dtype, revision=revision)
+            pooling, subfolder = find_pooling(encoder, config_overrides.get("pooling"), revision)
+            config_overrides = {**config_overrides, "pooling": pooling}
+            source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
+            encoder = AutoModel.from_pretrained(encoder, dtype=dtype, **source)
         return cls(KDMCSEConfig(encoder=encoder.config, **_checked(config_overrides)), encoder)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""From a caption source to feature shards: pictures decoded ahead in threads, the teacher always busy."""
+"""From an image source to feature shards. Threads decode the next images while the teacher encodes."""
 
 import collections
 import random
@@ -11,29 +11,36 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 
-from ..features.writer import FeatureShard, FeatureWriter
-from .sources.captioned_image import Picture, open_picture
+from ..features.writer import (
+    BROKEN_IMAGE,
+    EMPTY_CAPTION,
+    MISSING_IMAGE,
+    NO_CAPTION,
+    FeatureShard,
+    FeatureWriter,
+)
+from .sources.captioned_image import CaptionedImage, open_image
 from .teacher import Teacher
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PictureSource(Protocol):
-    """Pictures in numbered parts; a part becomes a shard and has the same content in every run."""
+class ImageSource(Protocol):
+    """Images with captions, in numbered parts. Each part becomes a shard and has the same content in every run."""
 
     num_parts: int
 
-    def part(self, number: int) -> Iterator[Picture]:
-        """The pictures of a part, by ascending `image_id`."""
+    def part(self, number: int) -> Iterator[CaptionedImage]:
+        """The images of a part, by ascending `image_id`."""
         ...
 
     def part_size(self, number: int) -> int | None:
-        """Number of pictures in a part, None if not known in advance."""
+        """Number of images in a part, or None if it is not known in advance."""
         ...
 
     def describe(self) -> dict:
-        """Identity of the source, JSON values: a resumed run must find the same."""
+        """Identity of the source as JSON values; a run can only be continued with the same."""
         ...
 
 
@@ -42,11 +49,11 @@ class ExtractionSettings:
     """How to extract.
 
     Args:
-        batch_size: Pictures, and captions, that the teacher sees at once.
-        num_workers: Threads that decode pictures.
-        one_caption: One random caption a picture instead of all.
-        seed: Of that choice, which depends on it and on the picture's number alone.
-        refuse_problems: Stop at the first picture or caption that cannot be used, instead of listing and skipping it.
+        batch_size: Number of images, and of captions, that the teacher encodes at once.
+        num_workers: Number of threads that decode images.
+        one_caption: Take one random caption per image instead of all.
+        seed: Seed of that choice. The choice depends on the seed and the image's number only.
+        refuse_problems: Stop at the first image or caption that cannot be used, instead of skipping and listing it.
     """
 
     batch_size: int = 64
@@ -58,36 +65,49 @@ class ExtractionSettings:
 
 @dataclass
 class _Batch:
-    """Pictures of one part that go through the teacher together, with what had to be skipped among them."""
+    """Images of one part that are encoded together.
+
+    Args:
+        part: Number of the part.
+        size: Number of images that the source gave, including skipped ones.
+        images: Images that are not skipped.
+        problems: What was skipped and why.
+        inputs: The teacher's inputs for `images`; None before they are decoded, or if there are none.
+    """
 
     part: int
     size: int
-    pictures: list[Picture]
+    images: list[CaptionedImage]
     problems: list[dict[str, str]] = field(default_factory=list)
     inputs: dict[str, torch.Tensor] | None = None
 
 
 def extract(
-    source: PictureSource,
+    source: ImageSource,
     teacher: Teacher,
     writer: FeatureWriter,
     settings: ExtractionSettings,
     parts: Iterable[int],
     on_images: Callable[[int, int], None],
 ) -> None:
-    """Extract the given parts of a source into the shards of the same numbers.
+    """Extract some parts of a source into the shards with the same numbers.
 
-    The bytes of a shard depend on its part, the teacher and the settings, not on who extracts it or when.
+    The bytes of a shard depend on its part, the teacher and the settings only, not on the process that extracts it.
 
     Args:
-        on_images: Called with the part and the number of pictures after each batch.
+        source: Images with captions.
+        teacher: Encodes them.
+        writer: Of the feature directory.
+        settings: How to extract.
+        parts: Numbers of the parts to extract.
+        on_images: Called after each batch with the part's number and the number of images in the batch.
 
     Raises:
-        ValueError: A problem was met and `settings.refuse_problems` is on.
+        ValueError: An image or caption cannot be used and `settings.refuse_problems` is on.
     """
 
     def prepare(batch: _Batch) -> _Batch:
-        return _load_pictures(_choose_captions(batch, settings), teacher, settings)
+        return _load_images(_choose_captions(batch, settings), teacher, settings)
 
     batches = (batch for part in parts for batch in _batches(source, part, settings.batch_size))
     loaded = _prefetch(prepare, batches, settings.num_workers)
@@ -95,68 +115,70 @@ def extract(
         writer.write(part, _encode_part(group, teacher, settings.batch_size, on_images))
 
 
-def _batches(source: PictureSource, part: int, batch_size: int) -> Iterator[_Batch]:
-    yield _Batch(part, 0, [])  # a part without pictures becomes an empty shard all the same
-    for pictures in _batched(source.part(part), batch_size):
-        yield _Batch(part, len(pictures), pictures)
+def _batches(source: ImageSource, part: int, batch_size: int) -> Iterator[_Batch]:
+    yield _Batch(part, 0, [])  # so that a part without images becomes an empty shard
+    for images in _batched(source.part(part), batch_size):
+        yield _Batch(part, len(images), images)
 
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
-    """Clean the captions, leave out pictures without any, and draw one caption where one is wanted."""
+    """Clean the captions, skip images without captions, and draw one caption if the settings ask for it."""
     kept, problems = [], []
-    for picture in batch.pictures:
-        captions = [" ".join(caption.split()) for caption in picture.captions if isinstance(caption, str)]
+    for image in batch.images:
+        captions = [" ".join(caption.split()) for caption in image.captions if isinstance(caption, str)]
         used = [caption for caption in captions if caption]
-        for _ in range(len(picture.captions) - len(used)):
-            _report(problems, settings, picture, "empty caption", "")
+        for _ in range(len(image.captions) - len(used)):
+            _report(problems, settings, image, EMPTY_CAPTION, "")
         if not used:
-            _report(problems, settings, picture, "no caption", "")
+            _report(problems, settings, image, NO_CAPTION, "")
         elif settings.one_caption:
-            kept.append(replace(picture, captions=[random.Random(f"{settings.seed}:{picture.image_id}").choice(used)]))
+            kept.append(replace(image, captions=[random.Random(f"{settings.seed}:{image.image_id}").choice(used)]))
         else:
-            kept.append(replace(picture, captions=used))
-    return replace(batch, pictures=kept, problems=problems)
+            kept.append(replace(image, captions=used))
+    return replace(batch, images=kept, problems=problems)
 
 
-def _load_pictures(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
+def _load_images(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
+    """Decode the images and prepare the teacher's inputs."""
     kept, prepared, problems = [], [], list(batch.problems)
-    for picture in batch.pictures:
+    for image in batch.images:
         try:
-            # One by one, so that no more than one picture a thread is in memory at its full size.
-            prepared.append(teacher.prepare_images([open_picture(picture.content)]))
-            kept.append(replace(picture, content=None))  # a tar's pictures come as bytes: do not hold a part of them
+            # One by one, so that each thread holds no more than one image of full size in memory.
+            prepared.append(teacher.prepare_images([open_image(image.content)]))
+            kept.append(replace(image, content=None))  # a tar file's images are bytes, which would fill the memory
         except FileNotFoundError as error:
-            _report(problems, settings, picture, "missing picture", str(error))
+            _report(problems, settings, image, MISSING_IMAGE, str(error))
         except ValueError as error:
-            _report(problems, settings, picture, "broken picture", str(error))
+            _report(problems, settings, image, BROKEN_IMAGE, str(error))
     inputs = {name: torch.cat([one[name] for one in prepared]) for name in prepared[0]} if prepared else None
-    return replace(batch, pictures=kept, problems=problems, inputs=inputs)
+    return replace(batch, images=kept, problems=problems, inputs=inputs)
 
 
-def _report(problems: list, settings: ExtractionSettings, picture: Picture, problem: str, detail: str) -> None:
+def _report(problems: list, settings: ExtractionSettings, image: CaptionedImage, problem: str, detail: str) -> None:
     if settings.refuse_problems:
-        raise ValueError(f"{picture.name}: {problem}{f' ({detail})' if detail else ''}; --problems skip leaves it out")
-    problems.append({"image": picture.name, "problem": problem, "detail": detail})
+        reason = f"{problem} ({detail})" if detail else problem
+        raise ValueError(f"{image.name}: {reason}; set problems to skip to leave it out")
+    problems.append({"image": image.name, "problem": problem, "detail": detail})
 
 
 def _encode_part(
     batches: Iterable[_Batch], teacher: Teacher, batch_size: int, on_images: Callable[[int, int], None]
 ) -> FeatureShard:
-    pictures, features, problems = [], [], []
+    images, features, problems = [], [], []
     for batch in batches:
         if batch.inputs is not None:
             features.append(teacher.encode_images(batch.inputs))
-        pictures += batch.pictures
+        images += batch.images
         problems += batch.problems
         on_images(batch.part, batch.size)
-    texts = [caption for picture in pictures for caption in picture.captions]
+    texts = [caption for image in images for caption in image.captions]
     text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
     return FeatureShard(
-        image_ids=np.array([picture.image_id for picture in pictures], dtype=np.int64),
-        image_names=[picture.name for picture in pictures],
+        image_ids=np.array([image.image_id for image in images], dtype=np.int64),
+        image_names=[image.name for image in images],
         image_embeds=np.concatenate([np.empty((0, teacher.image_dim), dtype=np.float16), *features]),
         texts=texts,
-        caption_image_ids=np.array([p.image_id for p in pictures for _ in p.captions], dtype=np.int64),
+        caption_image_ids=np.array([image.image_id for image in images for _ in image.captions], dtype=np.int64),
         text_embeds=text_embeds,
         problems=problems,
         captions_cut=captions_cut,
@@ -164,9 +186,12 @@ def _encode_part(
 
 
 def encode_captions(teacher: Teacher, texts: list[str], batch_size: int) -> tuple[np.ndarray, int]:
-    """Features of captions, (n, text width) float16, and how many captions were cut at the teacher's length.
+    """Features of captions.
 
-    Captions of like length go together, so that little padding is encoded.
+    Captions of similar length are encoded together, so that there is little padding.
+
+    Returns:
+        (n, text width) float16, and the number of captions that were truncated at the teacher's length.
     """
     features = np.empty((len(texts), teacher.text_dim), dtype=np.float16)
     if not texts:
@@ -184,9 +209,9 @@ def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`map(function, items)` in order, in threads, a few items ahead of the reader.
+    """`map(function, items)` in order, computed in threads a few items ahead of the reader.
 
-    Threads, as Pillow and NumPy let go of the interpreter lock while they decode and resize.
+    Threads suffice, because Pillow and NumPy release the interpreter lock while they decode and resize.
     """
     pool = ThreadPoolExecutor(workers)
     pending = collections.deque()

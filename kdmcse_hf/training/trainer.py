@@ -8,20 +8,22 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
-from ..card.model_card import write_card
-from ..card.run_summary import SCORES, RunSummary, changed_arguments
+from ..card.model_card import TEMPLATE, write_card
+from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
+from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
 from ..encoding.token_limit import token_limit
-from ..evaluation.sts import pairs_name, sts_scores
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.configuration_kdmcse import KDMCSEConfig
 from ..model.modeling_kdmcse import KDMCSEModel
+from .judges import Judges, check_held_out, judge_name, scores
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
@@ -39,10 +41,11 @@ class KDMCSETrainer(ResumableTrainer):
         text_dataset: one column `text`; None to train on captions alone.
         multimodal_dataset: captions with teacher features; None for plain SimCSE.
         eval_dataset: STS pairs (`sentence1`, `sentence2`, `score`), scored as `eval_stsb_*`; or a dict of such, whose
-            keys stand in place of `stsb`.
+            keys stand in place of `stsb`. Without any, 5 % of the images are held out of training, and retrieval
+            among their captions is scored as `eval_retrieval_*`.
         processing_class: the encoder's tokenizer.
         max_length: tokens of a training sentence.
-        card_template: Jinja file of the model card, as `model_cards/template.md`; Trainer's own card without it.
+        card_template: Jinja file of the model card; None for Trainer's own card.
         recipe: keys of recipes/train.py that the card names and repeats, such as `text_dataset` and `model_license`.
         callbacks, optimizers: as for `Trainer`.
 
@@ -57,7 +60,7 @@ class KDMCSETrainer(ResumableTrainer):
     args: KDMCSETrainingArguments  # type: ignore[assignment]
     model: KDMCSEModel  # type: ignore[assignment]
     train_dataset: MixedRows  # type: ignore[assignment]
-    eval_dataset: dict[str, datasets.Dataset] | None  # type: ignore[assignment]
+    eval_dataset: Judges | None  # type: ignore[assignment]
     data_collator: SentenceCollator  # type: ignore[assignment]
     hub_model_id: str | None  # type: ignore[assignment]
 
@@ -70,7 +73,7 @@ class KDMCSETrainer(ResumableTrainer):
         eval_dataset: datasets.Dataset | dict[str, datasets.Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,
-        card_template: str | None = None,
+        card_template: str | os.PathLike | None = TEMPLATE,
         recipe: dict | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple = (None, None),
@@ -80,11 +83,13 @@ class KDMCSETrainer(ResumableTrainer):
             raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
         limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
+        if eval_dataset is None and args.eval_strategy != IntervalStrategy.NO:
+            multimodal_dataset, eval_dataset = _held_out(multimodal_dataset, model, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
         _check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
-            _check_metric(args)
+            _check_metric(args, "stsb", STS_SCORES)
         self.pushed: Pushed | None = None
         self._push_best = PushBest(write_card=self.create_model_card)
         own: list[TrainerCallback] = [self._push_best]
@@ -97,7 +102,7 @@ class KDMCSETrainer(ResumableTrainer):
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=self._sts_metrics,
+            compute_metrics=self._scores,
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
@@ -153,13 +158,18 @@ class KDMCSETrainer(ResumableTrainer):
             self._part_counts.clear()
         super().log(logs, start_time)
 
-    def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | None = None) -> DataLoader:
-        """Distinct sentences of STS pairs, sharded over the processes."""
-        pairs = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        self._sts = StsSentences(pairs)
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored."""
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluate(*args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
+        """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
+        judge = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        self._judge = judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
         # Persistent workers are kept with their sentences, under one name whatever the pairs are.
         getattr(self, "_eval_dataloaders", {}).clear()
-        return super().get_eval_dataloader(self._sts)
+        return super().get_eval_dataloader(self._judge)
 
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
         """Embed sentences: no loss, predictions (B, H), labels (B,) the sentences' numbers."""
@@ -169,9 +179,9 @@ class KDMCSETrainer(ResumableTrainer):
             embeddings = model(**inputs, return_loss=False).sentence_embeddings
         return None, embeddings[:, 0].float(), numbers
 
-    def _sts_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """(m, H) embeddings of distinct sentences -> Spearman, Pearson, alignment and uniformity of their pairs."""
-        return sts_scores(*self._sts.pairs(prediction.predictions, prediction.label_ids))
+    def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
+        """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
+        return scores(self._judge, self.model, prediction.predictions, prediction.label_ids)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
@@ -182,7 +192,7 @@ class KDMCSETrainer(ResumableTrainer):
         """The facts of the run that its model card tells, as they stand now."""
         args, rows, state = self.args, self.train_dataset, self.state
         name = os.path.basename(os.path.abspath(args.output_dir))
-        pairs = (self.eval_dataset or {}).get("stsb")
+        judge = next(iter(self.eval_dataset or {}), "stsb")
         return RunSummary(
             config=self.model.config,
             encoder_class=type(self.model.encoder).__name__,
@@ -191,13 +201,14 @@ class KDMCSETrainer(ResumableTrainer):
             recipe=self.recipe,
             text_rows=rows.text_rows,
             caption_rows=rows.caption_rows,
-            teacher=rows.captions.manifest["teacher"]["name"] if isinstance(rows.captions, FeatureStore) else None,
+            teacher=_teacher_name(rows.captions),
             max_length=self.data_collator.max_length,
             batch_size=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
             world_size=args.world_size,
             seed=args.seed,
             run_values=changed_arguments(args),
-            dev_name="STS-B dev" if pairs is None else pairs_name(pairs),
+            judge=judge,
+            dev_name=judge_name((self.eval_dataset or {}).get(judge)),
             steps=state.global_step,
             best_step=state.best_global_step if args.load_best_model_at_end else None,
             history=state.log_history,
@@ -241,7 +252,9 @@ class KDMCSETrainer(ResumableTrainer):
         self.create_model_card()
         if self.is_world_process_zero():
             pairs = next(iter((self.eval_dataset or {}).values()), None)
-            columns = pairs and tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
+            columns = None
+            if isinstance(pairs, datasets.Dataset):
+                columns = tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
             self.pushed = push_final(self.best_pusher, self.args, self.state, columns)
         return self.pushed
 
@@ -258,6 +271,13 @@ def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, 
             "with multimodal_period 'auto' the period is 1, every step is a caption step and the text is never read "
             "(Algorithm 1). Set multimodal_period to 2 or more to mix them"
         )
+
+
+def _teacher_name(captions: CaptionFeatures | None) -> str | None:
+    """Of a feature directory, whole or with some images held out."""
+    if isinstance(captions, CaptionSubset):
+        captions = captions.source
+    return captions.manifest["teacher"]["name"] if isinstance(captions, FeatureStore) else None
 
 
 def _check_devices(args: KDMCSETrainingArguments) -> None:
@@ -279,7 +299,29 @@ def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
         raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
 
 
-def _check_metric(args: KDMCSETrainingArguments) -> None:
-    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in SCORES]
+def _held_out(
+    captions: CaptionFeatures | None, model: KDMCSEModel, args: KDMCSETrainingArguments
+) -> tuple[CaptionFeatures, Judges]:
+    """The captions that are trained on, and those that judge the run."""
+    if captions is None:
+        raise ValueError(
+            "there is nothing to judge the run by: give pairs to score (eval_dataset, stsb_path), captions of which "
+            "some can be held out (multimodal_dataset), or set eval_strategy to no"
+        )
+    kept, held = hold_out(captions, args.seed if args.data_seed is None else args.data_seed)
+    judge = HeldOutCaptions(held)
+    check_held_out(judge, model)
+    if args.metric_for_best_model == "eval_stsb_spearman":
+        args.metric_for_best_model = "eval_retrieval_mrr"
+    _check_metric(args, "retrieval", RETRIEVAL_SCORES)
+    logger.warning(
+        f"no pairs to score: {held.num_images} images with {len(held)} captions are held out of training, and the "
+        "best model is chosen by retrieval among them"
+    )
+    return kept, {"retrieval": judge}
+
+
+def _check_metric(args: KDMCSETrainingArguments, judge: str, names: tuple[str, ...]) -> None:
+    metric, scored = args.metric_for_best_model, [f"eval_{judge}_{name}" for name in names]
     if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
         raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

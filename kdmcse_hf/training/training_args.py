@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
-_LEFT_ALONE = {
+_UNSUPPORTED = {
     "label_smoothing_factor": "there are no labels to smooth",
     "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
     "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
@@ -24,10 +24,10 @@ class KDMCSETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with the keys of mixed training.
 
     Defaults that differ from transformers': the model with the best STS-B dev Spearman is kept
-    (`load_best_model_at_end`, `metric_for_best_model`), so there is an evaluation and a checkpoint every 125 steps as
-    in Section 4.2 of the paper (`eval_strategy`, `eval_steps`, `save_steps`, by default as often as `eval_steps`), of
-    which the best and the last stay (`save_total_limit`); losses are logged every 25 steps; STS pairs are encoded 128
-    at once.
+    (`load_best_model_at_end`, `metric_for_best_model`). It is evaluated before training (`eval_on_start`) and
+    every 125 steps, with a checkpoint, as in Section 4.2 of the paper (`eval_strategy`, `eval_steps`,
+    `save_steps`, by default as often as `eval_steps`); the best and the last checkpoint stay
+    (`save_total_limit`). Losses are logged every 25 steps; STS pairs are encoded 128 at once.
 
     Raises:
         ValueError: values out of range, with the values allowed.
@@ -55,6 +55,9 @@ class KDMCSETrainingArguments(TrainingArguments):
 
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
+    eval_on_start: bool = field(
+        default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
+    )
     save_steps: float | None = field(
         default=None,
         metadata={
@@ -88,7 +91,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
         if self.eval_strategy == "no":
-            self.load_best_model_at_end = False  # without scores there is no best
+            self.load_best_model_at_end = self.eval_on_start = False  # without scores there is no best
         if self.ddp_find_unused_parameters is None:
             # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
             self.ddp_find_unused_parameters = True
@@ -103,8 +106,8 @@ class KDMCSETrainingArguments(TrainingArguments):
     def _check(self) -> None:
         self.period  # noqa: B018 - raises where it is no period
         for each in fields(self):
-            if each.name in _LEFT_ALONE and (value := getattr(self, each.name)) != each.default:
-                raise ValueError(f"{each.name} is {value!r}: {_LEFT_ALONE[each.name]}. Leave it at {each.default!r}")
+            if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
+                raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")
         for name in ("per_device_train_batch_size", "mini_batch_size", "early_stopping_patience"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))

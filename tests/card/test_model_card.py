@@ -17,7 +17,7 @@ from paths import ROOT
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.card.curve import CURVE_NAME, draw_curve
-from kdmcse_hf.card.model_card import name_repository, write_card
+from kdmcse_hf.card.model_card import TEMPLATE, name_repository, write_card
 from kdmcse_hf.card.recipe import hub_id, portable
 from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
 from kdmcse_hf.commands import train
@@ -25,8 +25,6 @@ from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.model.objectives import OBJECTIVES
-
-TEMPLATE = ROOT / "model_cards" / "template.md"
 
 CANARY = "hf_" + "CanaryCanaryCanaryCanary0123456789"
 HISTORY = [
@@ -86,7 +84,6 @@ def trainer(sources, tmp_path, objective="kdmcse", recipe=None, base=None, **arg
         multimodal_dataset=load_captions(sources["multimodal_dataset"]) if widths else None,
         eval_dataset=tiny.pairs(),
         processing_class=tiny.tokenizer(),
-        card_template=str(TEMPLATE),
         recipe=recipe,
     )
     made.state.log_history = list(HISTORY)
@@ -212,7 +209,7 @@ class TestText:
         pytest.importorskip("matplotlib")
         assert f"({CURVE_NAME})" in card_of(sources, tmp_path / "with").text
         assert (tmp_path / "with" / "out" / CURVE_NAME).read_bytes().startswith(b"\x89PNG")
-        assert not draw_curve(HISTORY[:1], tmp_path), "one point is no line"
+        assert not draw_curve(HISTORY[:1], tmp_path, "eval_stsb_spearman", "STS-B dev"), "one point is no line"
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         assert "curve" not in card_of(sources, tmp_path / "without").text
         assert not (tmp_path / "without" / "out" / CURVE_NAME).exists()

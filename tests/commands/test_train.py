@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
@@ -21,10 +23,18 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
 from kdmcse_hf.commands.train_arguments import parse
 from kdmcse_hf.data.captions import load_captions
+from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
 
-QUICK = {"max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "use_cpu": True}
+QUICK = {
+    "max_steps": 6,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "report": "none",
+}
 
 
 @dataclasses.dataclass
@@ -72,7 +82,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = start(str(folder / "config.yaml"), "--pooling", "mean", f"--output_dir={folder / 'out'}")
     assert result.returncode == 0, result.stderr
-    assert "own pairs (24) Spearman" in result.stdout
+    assert "own pairs (24), Spearman x100" in result.stdout
     return folder / "out"
 
 
@@ -81,8 +91,8 @@ class TestWhatARunLeaves:
         results = json.loads((trained / "all_results.json").read_text())
         state = json.loads((trained / "trainer_state.json").read_text())
         history = [entry["eval_stsb_spearman"] for entry in state["log_history"] if "eval_stsb_spearman" in entry]
-        assert len(history) == 3, "steps 3 and 6, and the restored best"
-        assert results["eval_stsb_spearman"] == pytest.approx(max(history[:2]))
+        assert len(history) == 4, "before training, steps 3 and 6, and the restored best"
+        assert results["eval_stsb_spearman"] == pytest.approx(max(history[1:3]))
 
     def test_one_repository(self, trained):
         model = KDMCSEModel.from_pretrained(str(trained))
@@ -96,7 +106,7 @@ class TestWhatARunLeaves:
         card.data.to_dict()
         assert card.data.pipeline_tag == "sentence-similarity"
         assert card.data.eval_results is None, "these pairs are no public benchmark"
-        assert "| own pairs (24) | value |" in card.text
+        assert "| own pairs (24) | before training | this model |" in card.text
         assert "| `pooling` | mean |" in card.content
         assert str(trained.parent) not in card.content, "a card names no folder of the machine"
 
@@ -150,7 +160,7 @@ def test_two_processes_launched_by_accelerate(sources, tmp_path):
     del values["use_cpu"]  # gloo is found without being asked for
     result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("own pairs (24) Spearman") == 1
+    assert result.stdout.count("own pairs (24), Spearman x100") == 1
     states = list((tmp_path / "out" / "checkpoint-6").glob("rng_state_*.pth"))
     assert len(states) == 2, "two processes took part"
 
@@ -212,7 +222,7 @@ def test_resume_from_checkpoint_true_takes_the_newest(sources, tmp_path):
     assert start(*flags({**values, "max_steps": 3})).returncode == 0
     assert start(*resumed).returncode == 0
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
-    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:2] == [3, 6]
+    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:3] == [0, 3, 6]
 
 
 def test_an_output_dir_that_cannot_be_written_to_is_refused_at_the_start(sources, tmp_path):
@@ -267,3 +277,42 @@ def test_the_shipped_configurations_parse_and_hold_the_papers_values(path):
     if model.objective == "kdmcse":
         assert model.preset == ("released" if "released" in path.stem else "paper")
         assert model.margin in (None, PRESETS[model.preset]["margin"])
+
+
+class TestPooling:
+    @pytest.fixture
+    def mean_pooled(self, sources, tmp_path) -> str:
+        """An encoder that declares mean pooling, as sentence-transformers writes it."""
+        folder = tmp_path / "mean"
+        shutil.copytree(sources["model_name_or_path"], folder)
+        write_sentence_transformers_files(folder, "mean", 16)
+        return str(folder)
+
+    def test_it_is_what_the_repository_declares(self, mean_pooled, sources, tmp_path):
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "objective": "simcse"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["kdmcse"]["pooling"] == "mean"
+        assert KDMCSEModel.from_encoder(mean_pooled, objective="simcse").config.pooling == "mean"
+
+    def test_a_key_that_contradicts_it_warns_with_both_scores(self, mean_pooled, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "pooling": "cls"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        (said,) = [warning for warning in warnings if "declares mean pooling, and pooling is cls" in warning]
+        assert re.search(r"Spearman before training: -?[\d.]+ with mean, -?[\d.]+ with cls", said)
+
+    def test_a_plain_encoder_declares_nothing(self, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "pooling": "mean"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert not [warning for warning in warnings if "pooling" in warning]
+
+
+def test_without_pairs_held_out_captions_judge_the_run(sources, tmp_path):
+    tiny.captions(160, images=80).save_to_disk(str(tmp_path / "captions"))
+    values = {**sources, **QUICK, "stsb_path": "none", "multimodal_dataset": tmp_path / "captions"}
+    result = start(*flags(values), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "held-out captions (8), MRR x100" in result.stdout

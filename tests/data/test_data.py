@@ -217,7 +217,7 @@ class TestCollator:
             SentenceCollator(tokenizer)
 
 
-def test_captions_without_an_image_id_are_of_a_picture_each():
+def test_captions_without_an_image_id_are_of_an_image_each():
     captions = tiny.captions(4).remove_columns("image_id").add_column("image_id", [None, "a", None, "a"])
     ids = Captions(captions, "captions").rows(range(4))["image_ids"]
     assert ids.dtype == np.int64

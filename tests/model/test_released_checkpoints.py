@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.commands.train import encoder_config
-from kdmcse_hf.commands.train_arguments import ModelArguments
+from kdmcse_hf.commands.train_arguments import SourceArguments
 from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.model.released_checkpoints import load_released
 
@@ -220,7 +220,7 @@ def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(t
         load_released,
         import_checkpoint.load_tokenizer,
         lambda folder: find_pooling(str(folder), None),
-        lambda folder: encoder_config(ModelArguments(str(folder))),
+        lambda folder: encoder_config(SourceArguments(str(folder))),
     ]
     for load in loaders:
         with pytest.raises(ValueError, match="custom code"):

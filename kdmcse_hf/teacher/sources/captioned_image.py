@@ -1,4 +1,4 @@
-"""A picture with its captions, as every caption source hands it over, and the decoding of its pixels."""
+"""`CaptionedImage`, which every image source yields, and the decoding of its pixels."""
 
 import io
 import pathlib
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of a caption source.
+class CaptionedImage:
+    """One image of a source, not decoded yet, with its captions.
 
     Args:
-        image_id: Number of the picture in its source, the same in every run.
+        image_id: Number of the image in its source, the same in every run.
         name: File name or key, for reports.
-        content: Where the pixels are: a file, or the encoded bytes themselves; None if the source lacks them.
-        captions: Captions as the source has them, uncleaned.
+        content: The image's file, or its encoded bytes; None if the source has neither.
+        captions: Captions as the source has them, before any cleaning.
     """
 
     image_id: int
@@ -26,8 +26,8 @@ class Picture:
     captions: list[str]
 
 
-def open_picture(content: pathlib.Path | bytes | None) -> "Image":
-    """Decode a picture to RGB.
+def open_image(content: pathlib.Path | bytes | None) -> "Image":
+    """Decode an image to RGB.
 
     Raises:
         FileNotFoundError: There is no such file, or no bytes.
@@ -37,13 +37,11 @@ def open_picture(content: pathlib.Path | bytes | None) -> "Image":
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("Reading pictures needs Pillow: pip install 'kdmcse_hf[images]'") from error
+        raise ImportError("Reading images needs Pillow: pip install 'kdmcse_hf[images]'") from error
     if content is None or (isinstance(content, pathlib.Path) and not content.is_file()):
-        raise FileNotFoundError(f"no such file: {content}" if content else "the source holds no picture here")
+        raise FileNotFoundError(f"no such file: {content}" if content else "the source holds no image here")
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return image.convert("RGB")
-    except (
-        Exception
-    ) as error:  # Pillow's plugins raise anything on damaged data: OSError, SyntaxError, struct.error...
+    except Exception as error:  # on damaged data Pillow raises OSError, SyntaxError, struct.error and others
         raise ValueError(f"{type(error).__name__}: {error}") from error
