@@ -89,7 +89,7 @@ def log_hints(text: datasets.Dataset | None, captions, pairs, tokenizer, max_len
 
 
 def write_page(output_dir: str) -> str:
-    """Write `report.html` about the run; says where it is, or why it is not there. A finished run never fails over it."""
+    """Write `report.html` about a finished run, which never fails over it; says where it is, or why there is none."""
     try:
         return f"report: {write_report([output_dir], pathlib.Path(output_dir) / 'report.html')}"
     except Exception as error:  # matplotlib is missing, or fails

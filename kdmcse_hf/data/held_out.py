@@ -34,14 +34,6 @@ class CaptionSubset:
         """Different images."""
         return len(np.unique(self.image_ids))
 
-    def texts(self) -> pa.ChunkedArray:
-        """The captions of these rows, without their features."""
-        return self.source.texts().take(pa.array(self.indices))
-
-    def image_names(self, indices: Sequence[int]) -> list[str]:
-        """Names of the images of some captions."""
-        return self.source.image_names(self.indices[np.asarray(indices, dtype=np.int64)])
-
     def __len__(self) -> int:
         return len(self.indices)
 

@@ -35,13 +35,15 @@ class Card:
 
 
 def score_title(name: str) -> str:
-    """How to speak of a score of the log: `eval_stsb_spearman` is `Spearman (stsb)`.
+    """How to speak of a score of the log.
 
-    >>> score_title("eval_stsb_spearman"), score_title("eval_loss")
-    ('Spearman (stsb)', 'Loss')
+    >>> score_title("eval_stsb_spearman"), score_title("eval_captions_recall_at_1"), score_title("eval_loss")
+    ('Spearman (stsb)', 'Recall@1 (captions)', 'Loss')
     """
-    data, _, metric = name.removeprefix("eval_").rpartition("_")
-    return f"{metric.capitalize()} ({data})" if data else metric.capitalize()
+    plain = name.removeprefix("eval_").replace("recall_at_", "recall@")
+    data, _, metric = plain.rpartition("_")
+    title = metric.upper() if metric == "mrr" else metric.capitalize()
+    return f"{title} ({data})" if data else title
 
 
 def summary(run: Run) -> str:

@@ -1,15 +1,11 @@
 """The training command as a user starts it: files in, one repository out, clear refusals."""
 
 import contextlib
-import dataclasses
 import io
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import tiny
@@ -18,6 +14,7 @@ import yaml
 from huggingface_hub import ModelCard
 from paths import RECIPES
 from transformers import AutoModel
+from warm import Finished, run_program
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
@@ -37,15 +34,6 @@ QUICK = {
 }
 
 
-@dataclasses.dataclass
-class Finished:
-    """What a shell would see."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def start(*words: str) -> Finished:
     """Run the command in this process: most of the time of a fresh one goes into imports."""
     out, err = io.StringIO(), io.StringIO()
@@ -57,12 +45,10 @@ def start(*words: str) -> Finished:
     return Finished(status, out.getvalue(), err.getvalue())
 
 
-def launch(*command: str) -> subprocess.CompletedProcess:
+def launch(*command: str) -> Finished:
     """Run recipes/train.py as a process of its own; `command` comes between the interpreter and the script."""
     script = str(RECIPES / "train.py")
-    command = [sys.executable, *[script if word == "train.py" else word for word in command]]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    return run_program(*[script if word == "train.py" else word for word in command])
 
 
 def flags(values: dict) -> list[str]:
