@@ -3,12 +3,12 @@
     python benchmarks/released_threshold.py
 
 It is not known whether the features of the paper's rows were normalised. The released threshold compares raw dot
-products, so it depends on their lengths. The soft labels are cosines and do not, nor does the loss of fresh heads whose
-bias is 0: lengths decide there how far their tanh is driven.
+products, so it depends on their lengths. The soft labels are cosines and do not; nor do the losses of fresh heads,
+whose bias is 0, but for how far their tanh is driven.
 
-The cosines below are what CLIP's towers are known for: 0.15 between random captions and images, 0.30 between true pairs,
-0.5 within a modality. The lengths, 10 for images and 8 for captions, are from memory and unconfirmed: give others by
---lengths. recipes/import_features.py prints the lengths of a real file.
+The cosines are typical of CLIP: 0.15 between random captions and images, 0.30 between true pairs, 0.5 within a
+modality. They and the lengths, 10 for images and 8 for captions, are from memory and unconfirmed: --lengths takes
+others. recipes/import_features.py prints the lengths of a real file.
 """
 
 import argparse

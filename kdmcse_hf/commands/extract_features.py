@@ -25,7 +25,6 @@ from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
 from .exit_status import program_name, run_or_refuse
 
-
 TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
 
 
