@@ -3,8 +3,8 @@
     python benchmarks/released_threshold.py
 
 It is not known whether the features of the paper's rows were normalised; a script that the authors' repository once
-had stores CLIP's outputs as they are. The released threshold compares raw dot products, so it depends on the lengths of
-the features. The soft labels are cosines and do not; nor do the losses of fresh heads, whose bias is 0, but for how far
+had stores the outputs of CLIP as they are. The released threshold compares raw dot products, so it depends on lengths.
+The soft labels are cosines and do not; nor do the losses of fresh heads, whose bias is 0, but for how far
 their tanh is driven.
 
 The cosines are typical of CLIP: 0.15 between random captions and images, 0.30 between true pairs, 0.5 within a
