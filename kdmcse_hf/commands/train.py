@@ -35,13 +35,13 @@ from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
 from .exit_status import program_name
-from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
+from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
 logger = logging.get_logger(__name__)
 STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
 
 
-def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
+def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
     if arguments.pooling is None:  # as the repository declares
@@ -58,11 +58,13 @@ def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) 
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
 
 
-def warn_of_pooling(arguments: SourceArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
+def warn_of_pooling(arguments: ModelArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
     """Say what is at stake where `pooling` is another one than the repository declares: the scores of both."""
     asked = arguments.pooling
-    declared = asked and contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
-    if not declared:
+    if asked is None:
+        return
+    declared = contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
+    if declared is None:
         return
     found = ""
     if pairs is not None:
@@ -94,7 +96,7 @@ def write_page(output_dir: str) -> str:
         return f"no report.html: {error}"
 
 
-def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
+def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | None]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
     if not issubclass(objective_class(arguments.objective), KDMCSE) or arguments.preset != "paper":
         raise ValueError(
@@ -106,7 +108,7 @@ def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
     return [found["caption_image"], found["caption_caption"]]
 
 
-def encoder_config(arguments: SourceArguments) -> PreTrainedConfig:
+def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
         # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
@@ -117,7 +119,7 @@ def encoder_config(arguments: SourceArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: SourceArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)
@@ -172,7 +174,8 @@ def check_writable(output_dir: str) -> None:
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
-    checkpoint = args.auto_resume and newest_whole_checkpoint(args.output_dir) or args.resume_from_checkpoint
+    checkpoint: str | bool | None = args.auto_resume and newest_whole_checkpoint(args.output_dir)
+    checkpoint = checkpoint or args.resume_from_checkpoint
     if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
         checkpoint = True
     if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):

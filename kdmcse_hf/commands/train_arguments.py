@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import yaml
 from transformers import HfArgumentParser
@@ -22,6 +22,17 @@ from .exit_status import program_name
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
 _CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
+
+
+class ModelArguments(Protocol):
+    """What `parse` gives: `SourceArguments`, and the keys that are known when the objective is."""
+
+    model_name_or_path: str
+    model_revision: str
+    pooling: str | None
+    objective: str
+    preset: str
+    threshold: Any
 
 
 @dataclass
@@ -73,7 +84,7 @@ class DataArguments:
     )
 
 
-def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]:
+def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
     """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
 
     Returns:
@@ -129,7 +140,7 @@ def _last(flags: list[str], name: str) -> str | None:
 
 def _parser() -> HfArgumentParser:
     return HfArgumentParser(
-        (model_arguments(), DataArguments, KDMCSETrainingArguments),
+        [model_arguments(), DataArguments, KDMCSETrainingArguments],  # type: ignore[list-item]
         prog=program_name(),
         usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -137,7 +148,7 @@ def _parser() -> HfArgumentParser:
     )
 
 
-def model_arguments() -> type:
+def model_arguments() -> Any:
     """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
     config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
     keys = [_config_key(config[name]) for name in _CONFIG_KEYS]
@@ -156,7 +167,7 @@ def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
 
 
 def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
-    metadata = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
+    metadata: dict[str, Any] = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
     if isinstance(value, ThresholdValue):
         metadata["help"] += " auto or q0.999: quantiles of the caption dataset's random pairs."
         return name, similarity, field(default=FROM_PRESET, metadata=metadata)

@@ -33,6 +33,9 @@ class KDMCSETrainingArguments(TrainingArguments):
         ValueError: values out of range, with the values allowed.
     """
 
+    output_dir: str = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Folder of the model, its checkpoints and its card."}
+    )
     multimodal_period: str = field(
         default="auto",
         metadata={"help": "A caption step every p-th step: a number, or auto = ceil(text rows / caption rows)."},
@@ -58,7 +61,7 @@ class KDMCSETrainingArguments(TrainingArguments):
     eval_on_start: bool = field(
         default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
     )
-    save_steps: float | None = field(
+    save_steps: float | None = field(  # type: ignore[assignment]
         default=None,
         metadata={
             "help": "Optimizer steps between checkpoints; as eval_steps if not given. New bests are saved anyway."
@@ -116,8 +119,9 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.auto_resume and self.save_only_model:
             raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+            strategy = HubStrategy(self.hub_strategy).value
             raise ValueError(
-                f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "
+                f"hub_strategy is {strategy!r}: optimizer states are not pushed. Take 'every_save' "
                 "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
 

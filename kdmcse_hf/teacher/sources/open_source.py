@@ -87,7 +87,7 @@ class DatasetSource:
         self.caption_column = caption_column
         self.groups = _group_rows(table[id_column]) if id_column else None
         self.images_per_part = images_per_part
-        self.num_images = len(self.groups) if id_column else len(table)
+        self.num_images = len(self.groups) if id_column else len(table)  # type: ignore[arg-type]
         self.num_parts = -(-self.num_images // images_per_part)
 
     def part(self, number: int) -> Iterator[CaptionedImage]:
