@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import importlib.util
 import json
 import pathlib
 import re
