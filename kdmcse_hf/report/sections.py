@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ..card.recipe import portable
-from ..evaluation.tables import STS_COLUMNS, Table, build_tables
+from ..evaluation.tables import Table, build_tables
+from ..evaluation.tasks import STS_TASKS
 from .history import Outcome, outcome, score_names
 from .html import figure_text, value_text
 from .run_directory import Run
@@ -134,7 +135,7 @@ def score_tables(runs: list[Run]) -> list[Table]:
     reports = [
         {**report, "model": name} for run in runs for name, report in zip(report_names(run), run.scores, strict=True)
     ]
-    paper = any(task in report["tasks"] for report in reports for task in STS_COLUMNS)
+    paper = any(task in report["tasks"] for report in reports for task in STS_TASKS)
     return build_tables(reports, paper=paper) if reports else []
 
 
