@@ -81,7 +81,7 @@ def paper_rows(objective: str, base_model: str | None) -> Table:
     if objective not in OBJECTIVES:  # of the author's own
         return []
     wanted = f" {OBJECTIVES[objective].label}-{family}"
-    return [row for row in rows if row[0].removesuffix(FROM_MCSE).endswith(wanted)]
+    return [row for row in rows if row[0].partition(FROM_MCSE)[0].endswith(wanted)]
 
 
 def results_section(report: dict, model_name: str, paper: Table) -> str:

@@ -25,6 +25,8 @@ from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
 from .exit_status import program_name, run_or_refuse
 
+TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
@@ -32,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--teacher", default="openai/clip-vit-base-patch32", help="CLIP, SigLIP or SigLIP2: Hub id or directory")
+    add("--teacher", default="openai/clip-vit-base-patch32", help=TEACHER)
     add("--dataset", required=True, help="images and captions, in one of the forms above")
     add("--output_dir", required=True, type=pathlib.Path, help="feature directory to write, or to go on with")
     add("--image_dir", help="folder of the images, for sources that only name them")

@@ -22,10 +22,12 @@ from transformers.utils import logging
 
 from ..data.captions import load_captions
 from ..data.hints import data_hints
+from ..data.image_sets import check_image_count, one_caption_an_image
 from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
 from ..evaluation.sts import load_stsb, sts_scores
+from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, objective_class
 from ..report.environment import write_environment
@@ -128,8 +130,7 @@ def build_trainer(
     set_seed(training.seed)
     config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
     text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
-    columns = objective_class(model_arguments.objective).teacher_columns
-    captions = load_captions(data.multimodal_dataset, columns) if data.multimodal_dataset else None
+    captions = read_captions(data, objective_class(model_arguments.objective).teacher_columns)
     pairs = load_pairs(data.stsb_path) if training.eval_strategy != "no" else None
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
@@ -149,6 +150,15 @@ def build_trainer(
         max_length=data.max_length,
         recipe=recipe,
     )
+
+
+def read_captions(data: DataArguments, columns: tuple[str, ...]) -> CaptionFeatures | None:
+    """The captions of the command line, checked against the number of images that the configuration expects."""
+    if not data.multimodal_dataset:
+        return None
+    captions = load_captions(data.multimodal_dataset, columns)
+    check_image_count(captions, data.multimodal_dataset, data.expected_images, data.strict_data)
+    return one_caption_an_image(captions) if data.captions_per_image == "one" else captions
 
 
 def load_pairs(source: str | None) -> datasets.Dataset | None:

@@ -22,7 +22,7 @@ from .exit_status import program_name
 from .train_help import arrange
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
-_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
+_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask_same_image")
 
 
 class ModelArguments(Protocol):
@@ -70,7 +70,25 @@ class DataArguments:
     )
     multimodal_dataset: str | None = field(
         default=None,
-        metadata={"help": "Captions with teacher features: Hub id, datasets directory or parquet file."},
+        metadata={
+            "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file. "
+            "For simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
+            "Entities directory, a .txt of one caption a line."
+        },
+    )
+    captions_per_image: str = field(
+        default="all",
+        metadata={
+            "help": "all, or one at random of each image, the same one in every run.",
+            "choices": ["all", "one"],
+        },
+    )
+    expected_images: int | None = field(
+        default=None,
+        metadata={"help": "Images that multimodal_dataset should hold; another number is said at the start."},
+    )
+    strict_data: bool = field(
+        default=False, metadata={"help": "Refuse a set of another number of images than expected_images."}
     )
     max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
     stsb_path: str | None = field(

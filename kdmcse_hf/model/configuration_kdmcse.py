@@ -35,6 +35,9 @@ class KDMCSEConfig(PreTrainedConfig):
         Widths of the teacher's image and text features; `None` where the objective needs no such head.
     gather_across_devices (`bool`, defaults to `False`):
         Take the negatives of all processes.
+    mask_same_image (`bool`, defaults to `True`):
+        Captions of one image are no negatives of each other. `False` is the paper to the letter, and the released
+        code: there every other caption of the batch is a negative.
     heads_sha256 (`str`, *optional*):
         Checksum of the heads' file, written when a model is saved.
     kwargs:
@@ -64,6 +67,10 @@ class KDMCSEConfig(PreTrainedConfig):
     image_dim: int | None = None
     text_dim: int | None = None
     gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
+    mask_same_image: bool = field(
+        default=True,
+        metadata={"help": "Captions of one image are no negatives of each other; false is the paper to the letter."},
+    )
     heads_sha256: str | None = None
 
     def __post_init__(self, **kwargs):

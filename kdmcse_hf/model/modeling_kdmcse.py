@@ -95,7 +95,8 @@ class KDMCSEModel(PreTrainedModel):
         Args:
             input_ids, attention_mask: (B, V, L) int.
             image_embeds, text_embeds: (B, image_dim), (B, text_dim) teacher features of a caption batch.
-            image_ids: (B,) int; captions that share one are no negatives of each other.
+            image_ids: (B,) int; captions that share one are no negatives of each other, unless the configuration's
+                `mask_same_image` is false.
             return_loss: False to embed only, as for sentences to be scored.
             mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
         """
@@ -139,6 +140,8 @@ class KDMCSEModel(PreTrainedModel):
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        if not self.config.mask_same_image:
+            image_ids = None  # as if each caption had an image of its own
         columns = {"image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
         teacher = {name: column for name, column in columns.items() if column is not None}
         return self.objective(embeddings, teacher or None)

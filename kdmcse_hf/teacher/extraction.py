@@ -172,7 +172,7 @@ def _encode_part(
         problems += batch.problems
         on_images(batch.part, batch.size)
     texts = [caption for image in images for caption in image.captions]
-    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
+    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size) if teacher.text_dim else (None, 0)
     return FeatureShard(
         image_ids=np.array([image.image_id for image in images], dtype=np.int64),
         image_names=[image.name for image in images],

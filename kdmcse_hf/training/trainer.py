@@ -17,6 +17,7 @@ from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES, RunSummary, changed
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
+from ..data.schedule import Period
 from ..encoding.token_limit import token_limit
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
@@ -187,8 +188,8 @@ class KDMCSETrainer(ResumableTrainer):
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
-        period, max_length = self.train_sampler().period, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, period, max_length)
+        schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -267,7 +268,7 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
     if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
@@ -279,8 +280,8 @@ def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, 
 
 
 def _teacher_name(captions: CaptionFeatures | None) -> str | None:
-    """Of a feature directory, whole or with some images held out."""
-    if isinstance(captions, CaptionSubset):
+    """Of a feature directory, whole or a part of it."""
+    while isinstance(captions, CaptionSubset):
         captions = captions.source
     return captions.manifest["teacher"]["name"] if isinstance(captions, FeatureStore) else None
 

@@ -9,6 +9,8 @@ import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from ..data.schedule import FLOOR, Period
+
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
 _UNSUPPORTED = {
     "label_smoothing_factor": "there are no labels to smooth",
@@ -54,7 +56,11 @@ class KDMCSETrainingArguments(TrainingArguments):
     )
     multimodal_period: str = field(
         default="auto",
-        metadata={"help": "A caption step every p-th step: a number, or auto = ceil(text rows / caption rows)."},
+        metadata={
+            "help": "A caption step every p-th step: a number; auto = ceil(text rows / caption rows), as Algorithm 1 "
+            "has it; or floor = floor(text batches / caption batches) from the first step of each epoch on, as the "
+            "released code."
+        },
     )
     mini_batch_size: int | None = field(
         default=None, metadata={"help": "Rows encoded at once under gradient caching; null = off."}
@@ -149,12 +155,12 @@ class KDMCSETrainingArguments(TrainingArguments):
             )
 
     @property
-    def period(self) -> int | None:
-        """p of Algorithm 1, or None for auto."""
-        if self.multimodal_period == "auto":
-            return None
+    def period(self) -> Period:
+        """p, None for auto, or "floor"."""
+        if self.multimodal_period in ("auto", FLOOR):
+            return None if self.multimodal_period == "auto" else FLOOR
         if not str(self.multimodal_period).isdecimal() or int(self.multimodal_period) < 1:
             raise ValueError(
-                f"multimodal_period is {self.multimodal_period!r}: auto or a whole number from 1 is needed"
+                f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is needed"
             )
         return int(self.multimodal_period)
