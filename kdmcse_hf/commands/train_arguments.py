@@ -94,7 +94,7 @@ class DataArguments:
     stsb_path: str | None = field(
         default=None,
         metadata={
-            "help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. held_out: "
+            "help": "SentEval directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. held_out: "
             "5 percent of the images are held out, and retrieval among their captions judges the run."
         },
     )

@@ -1,8 +1,8 @@
 """The training command as a user starts it: files in, one repository out, clear refusals."""
 
 import contextlib
-import io
 import importlib.util
+import io
 import json
 import pathlib
 import re
@@ -268,8 +268,11 @@ def test_null_takes_a_key_of_the_configuration_back(sources, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--max_steps=1", "run.yaml"], "the configuration comes first"),
-        (["--max_steps=1", "hf_secretsecretsecret"], "a value stands where a --key is needed"),
+        (["--model_name_or_path=x", "--output_dir=x", "run.yaml"], "the configuration comes first"),
+        (
+            ["--model_name_or_path=x", "--output_dir=x", "hf_secretsecretsecret"],
+            "a value stands where a --key is needed",
+        ),
         (
             ["--report_to=wandb", "--model_name_or_path=x", "--output_dir=x"],
             "report_to is 'wandb', and the package wandb",
