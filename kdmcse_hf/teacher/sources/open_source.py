@@ -152,7 +152,7 @@ def open_source(
         if not path.exists():
             raise FileNotFoundError(f"dataset {dataset}: no such file")
         read = read_json if path.suffix == ".json" else read_annotations
-        entries = read(path, required_folder(image_dir, dataset), split)
+        entries = read(path, required_folder(image_dir, dataset), split) or []
     else:
         table = _load_table(dataset, split)
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
