@@ -28,6 +28,7 @@ coverage: $(VENV)/test.stamp  ## the tests of `make test`, and a report of the l
 lint: $(VENV)/test.stamp  ## style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(VENV)/test.stamp  ## the same, mended where that can be done automatically
 	$(BIN)/ruff check --fix .

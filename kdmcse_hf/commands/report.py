@@ -1,11 +1,11 @@
 """One HTML page about a training run, or about several side by side.
 
-    kdmcse report DIR [DIR ...] [--output FILE.html] [--pairs FILE]
+    kdmcse report DIR [DIR ...] [--output FILE.html] [--pairs FILE]         (in a checkout: python recipes/report.py)
 
 DIR is the output_dir of a training run, finished or not. The page shows the curves of every part of the loss and of
 every score, the scores before training, at the best step and at the last, alignment against uniformity, the most and
 the least similar sentences, all settings and how to repeat the run; STS scores where DIR holds scores.json (of
-recipes/evaluate.py), and the teacher where it holds inspection.json (of recipes/inspect_teacher.py). It holds its
+`kdmcse evaluate`), and the teacher where it holds inspection.json (of `kdmcse inspect-teacher`). It holds its
 pictures, asks for no other file, and names no folder of this machine.
 """
 

@@ -1,6 +1,7 @@
 """Captions with their teacher's features: checked when they are loaded, read in batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -10,6 +11,7 @@ from tqdm.auto import tqdm
 
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
+from .annotations import load_annotations
 from .text import check_strings, load_rows, without_blank_rows
 
 FEATURES = ("image_embeds", "text_embeds")
@@ -22,7 +24,9 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     Args:
         source: a feature directory that recipes/extract_features.py wrote; or a Hub id, a local directory (of files,
             or one that `save_to_disk` wrote) or a parquet file with columns `text` (string), `image_embeds`,
-            `text_embeds` (float vectors of any width) and optionally `image_id`.
+            `text_embeds` (float vectors of any width) and optionally `image_id`. Where no features are needed also a
+            published annotation file: Flickr's .token, a Karpathy split file and a Flickr30k Entities directory (their
+            training split), COCO's captions_*.json; or a .txt of one caption a line, each of an image of its own.
         columns: the columns of features that are needed, an objective's `teacher_columns`; `text` always is.
 
     Raises:
@@ -31,6 +35,13 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     """
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
+    if (annotations := load_annotations(source)) is not None:
+        if columns:
+            raise ValueError(
+                f"multimodal_dataset {source} names images and their captions; the objective needs the teacher's "
+                f"features of them ({', '.join(columns)}): make them by recipes/extract_features.py"
+            )
+        return Captions(annotations, source)
     dataset = load_rows(source, "multimodal_dataset")
     needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
@@ -49,6 +60,9 @@ class Captions:
     Args:
         dataset: columns `text` and, as far as needed, `image_embeds`, `text_embeds` and `image_id`.
         source: name of the dataset in messages.
+
+    Attributes:
+        image_ids: (len(self),) int64, the image of each caption.
 
     Raises:
         ValueError: features differ in width or are not finite; the message names the row.
@@ -72,7 +86,7 @@ class Captions:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Some rows, as `CaptionFeatures.rows` gives them; features that the dataset lacks are left out."""
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
@@ -83,7 +97,7 @@ class Captions:
         """All captions, (len(self),) strings in the order of `rows`."""
         return self._dataset.select_columns("text")[:]["text"]
 
-    def image_names(self, indices: Sequence[int]) -> list[str]:
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
         """The `image_id` of some captions as text, or the number of the row where there is none."""
         indices = [int(index) for index in indices]
         names = [None] * len(indices) if self._names is None else self._names[indices]["image_id"]

@@ -38,16 +38,11 @@ def teacher_section(run: Run) -> TeacherSection | None:
                 cells = [figure_text(values.get(name), 3) for name in _QUANTILES]
                 table.append([_KINDS.get(kind, kind), sample, f"{values['pairs']:,}", *cells])
     folder = run.inspection_directory
-    pictures = {title: (folder / name).read_bytes() for name, title in _PICTURES.items() if (folder / name).is_file()}
-    return TeacherSection(_name(report), [portable(f" {line}").strip() for line in _findings(report)], table, pictures)
+    pictures = {title: (folder / name).read_bytes() for name, title in _PICTURES.items() if (folder / name).is_file()}  # type: ignore[operator]
+    findings = [portable(f" {line}").strip() for line in report.get("findings", [])]
+    return TeacherSection(_name(report), findings, table, pictures)
 
 
 def _name(report: dict) -> str:
     teacher = report.get("teacher")
     return portable(teacher["name"]) if isinstance(teacher, dict) and "name" in teacher else "not named"
-
-
-def _findings(report: dict) -> list[str]:
-    """The verdict first, if there is one, then what the inspection found, in its own sentences."""
-    first = report.get("verdict")
-    return [*([first] if isinstance(first, str) else []), *report.get("findings", [])]

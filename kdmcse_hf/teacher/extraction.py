@@ -123,7 +123,7 @@ def _batches(source: ImageSource, part: int, batch_size: int) -> Iterator[_Batch
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
     """Clean the captions, skip images without captions, and draw one caption if the settings ask for it."""
-    kept, problems = [], []
+    kept, problems = [], []  # type: ignore[var-annotated]
     for image in batch.images:
         captions = [" ".join(caption.split()) for caption in image.captions if isinstance(caption, str)]
         used = [caption for caption in captions if caption]
@@ -172,7 +172,7 @@ def _encode_part(
         problems += batch.problems
         on_images(batch.part, batch.size)
     texts = [caption for image in images for caption in image.captions]
-    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
+    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size) if teacher.text_dim else (None, 0)
     return FeatureShard(
         image_ids=np.array([image.image_id for image in images], dtype=np.int64),
         image_names=[image.name for image in images],
@@ -214,7 +214,7 @@ def _prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers
     Threads suffice, because Pillow and NumPy release the interpreter lock while they decode and resize.
     """
     pool = ThreadPoolExecutor(workers)
-    pending = collections.deque()
+    pending = collections.deque()  # type: ignore[var-annotated]
     try:
         for item in items:
             pending.append(pool.submit(function, item))

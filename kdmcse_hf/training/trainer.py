@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 
 import datasets
+import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
@@ -16,6 +17,7 @@ from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES, RunSummary, changed
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
+from ..data.schedule import Period
 from ..encoding.token_limit import token_limit
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
@@ -57,11 +59,11 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
-    args: KDMCSETrainingArguments  # type: ignore[assignment]
-    model: KDMCSEModel  # type: ignore[assignment]
-    train_dataset: MixedRows  # type: ignore[assignment]
-    eval_dataset: Judges | None  # type: ignore[assignment]
-    data_collator: SentenceCollator  # type: ignore[assignment]
+    args: KDMCSETrainingArguments
+    model: KDMCSEModel
+    train_dataset: MixedRows
+    eval_dataset: Judges | None
+    data_collator: SentenceCollator
     hub_model_id: str | None  # type: ignore[assignment]
 
     def __init__(
@@ -165,7 +167,7 @@ class KDMCSETrainer(ResumableTrainer):
 
     def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
         """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
-        judge = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
         self._judge = judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
         # Persistent workers are kept with their sentences, under one name whatever the pairs are.
         getattr(self, "_eval_dataloaders", {}).clear()
@@ -181,12 +183,13 @@ class KDMCSETrainer(ResumableTrainer):
 
     def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
         """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
-        return scores(self._judge, self.model, prediction.predictions, prediction.label_ids)
+        embeddings, numbers = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        return scores(self._judge, self.model, embeddings, numbers)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
-        period, max_length = self.train_sampler().period, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, period, max_length)
+        schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -214,7 +217,7 @@ class KDMCSETrainer(ResumableTrainer):
             history=state.log_history,
         )
 
-    def create_model_card(self, **kwargs) -> None:
+    def create_model_card(self, **kwargs) -> None:  # type: ignore[override]
         """Write README.md and the files it speaks of into `output_dir`."""
         if self._card_template is None:
             super().create_model_card(**kwargs)
@@ -226,7 +229,7 @@ class KDMCSETrainer(ResumableTrainer):
         """What pushes the best model to the Hub; None until the Hub was asked."""
         return self._push_best.pusher
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> BestPusher:  # type: ignore[override]
         """Ask the Hub before training; one that would not take the model is a warning, or an error by `require_push`.
 
         Raises:
@@ -235,8 +238,11 @@ class KDMCSETrainer(ResumableTrainer):
         model_bytes = sum(weight.nbytes for weight in self.model.parameters())
         pusher = start_pushing(self.args, model_bytes, self.is_world_process_zero(), token, private)
         self._push_best.pusher, self.hub_model_id = pusher, pusher.target.repo_id
+        return pusher
 
-    def push_to_hub(self, commit_message: str | None = None, token: str | None = None, **kwargs) -> Pushed | None:
+    def push_to_hub(  # type: ignore[override]
+        self, commit_message: str | None = None, token: str | None = None, **kwargs
+    ) -> Pushed | None:
         """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
 
         Args:
@@ -246,23 +252,23 @@ class KDMCSETrainer(ResumableTrainer):
         """
         if self.is_in_train:  # the model is the latest, not the best: `PushBest` has pushed that
             return None
-        if self.best_pusher is None:
-            self.init_hf_repo(token, kwargs.get("private"))
+        if (pusher := self.best_pusher) is None:
+            pusher = self.init_hf_repo(token, kwargs.get("private"))
         self.save_model(_internal_call=True)
         self.create_model_card()
         if self.is_world_process_zero():
             pairs = next(iter((self.eval_dataset or {}).values()), None)
             columns = None
             if isinstance(pairs, datasets.Dataset):
-                columns = tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
-            self.pushed = push_final(self.best_pusher, self.args, self.state, columns)
+                columns = list(pairs["sentence1"]), list(pairs["sentence2"]), list(pairs["score"])
+            self.pushed = push_final(pusher, self.args, self.state, columns)
         return self.pushed
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
     if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
@@ -274,8 +280,8 @@ def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, 
 
 
 def _teacher_name(captions: CaptionFeatures | None) -> str | None:
-    """Of a feature directory, whole or with some images held out."""
-    if isinstance(captions, CaptionSubset):
+    """Of a feature directory, whole or a part of it."""
+    while isinstance(captions, CaptionSubset):
         captions = captions.source
     return captions.manifest["teacher"]["name"] if isinstance(captions, FeatureStore) else None
 

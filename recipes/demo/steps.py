@@ -6,6 +6,7 @@ from pathlib import Path
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
 from kdmcse_hf.commands import extract_features, train
+from kdmcse_hf.commands.train_arguments import explicit_keys, parse
 from kdmcse_hf.report.environment import write_environment
 from kdmcse_hf.teacher.extraction import ExtractionSettings, extract
 
@@ -51,7 +52,7 @@ def train_encoder(objective: str, world: Path, output_dir: Path, flags: dict, lo
     argv = [f"--{name}={value}" for name, value in _flags(objective, world, output_dir, flags).items()]
     with phase(f"Training with {TITLES[objective]}", flags["max_steps"], "step") as bar, output_into(log):
         print(f"train.py {' '.join(argv)}")
-        trainer = train.build_trainer(*train.parse(argv), train.explicit_keys(argv))
+        trainer = train.build_trainer(*parse(argv), explicit_keys(argv))
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(PrinterCallback)
         trainer.add_callback(_Bar(bar))

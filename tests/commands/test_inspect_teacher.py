@@ -209,7 +209,7 @@ def test_unusable_input_is_refused(tmp_path, store, capsys):
 def test_a_clip_is_useless_before_its_training_and_good_after_it(tmp_path):
     """A real CLIP of two small towers, from drawn images and captions through extraction to the verdict."""
     # The first caption of each image names shape, colour and ground; the others fit many images.
-    drawn = tiny_teachers.draw_pictures(tmp_path / "images", count=60)
+    drawn = tiny_teachers.draw_images(tmp_path / "images", count=60)
     captions = {name: found[0] for name, found in drawn.items()}
     lines = [json.dumps({"file_name": name, "caption": caption}) for name, caption in captions.items()]
     (tmp_path / "images" / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pathlib
 import shlex
 import sys
 
@@ -16,6 +17,8 @@ pytest.importorskip("matplotlib")
 from demo.results import EXAMPLE_PAIRS, EXAMPLES  # noqa: E402
 from demo.run import run  # noqa: E402
 from demo.world import WorldSettings  # noqa: E402
+
+from kdmcse_hf.commands import inspect_teacher, report, train  # noqa: E402
 
 TINY = WorldSettings(
     pictures=140, held_out=20, sentences=400, dev_pairs=60, test_pairs=80, student_steps=10, teacher_steps=3
@@ -103,14 +106,10 @@ def test_a_browser_shows_every_picture_of_the_page(demo, tmp_path, width):
 
 
 def test_the_next_commands_work_as_they_are_printed(demo, monkeypatch, capsys):
-    import inspect_teacher
-    import report
-
-    from kdmcse_hf.commands import train
-
     folder, out, _ = demo
     monkeypatch.chdir(folder.parent)
     commands = [shlex.split(line) for line in out.partition("Next:")[2].splitlines() if not line.startswith("  #")]
+    assert all(pathlib.Path(command[1]).is_file() for command in commands if command)
     started = [(command[1].rsplit("/", 1)[-1], command[2:]) for command in commands if command]
     assert [name for name, _ in started] == ["report.py", "inspect_teacher.py", "train.py"]
     for (name, words), main in zip(started, (report.main, inspect_teacher.main, train.main), strict=True):

@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator
 
 import datasets
 
-from ...dataset_files import file_builder, open_dataset
-from .annotation_files import (
+from ...annotation_files import (
     Entry,
     find_caption_column,
     flatten_captions,
-    read_entities,
+    read_annotations,
     read_json,
     read_metadata,
-    read_token_file,
-    required_folder,
 )
+from ...dataset_files import file_builder, open_dataset
 from .captioned_image import CaptionedImage
 from .tar_source import TarSource, tar_files
 
@@ -87,7 +85,7 @@ class DatasetSource:
         self.caption_column = caption_column
         self.groups = _group_rows(table[id_column]) if id_column else None
         self.images_per_part = images_per_part
-        self.num_images = len(self.groups) if id_column else len(table)
+        self.num_images = len(self.groups) if id_column else len(table)  # type: ignore[arg-type]
         self.num_parts = -(-self.num_images // images_per_part)
 
     def part(self, number: int) -> Iterator[CaptionedImage]:
@@ -150,12 +148,11 @@ def open_source(
         return TarSource(tars, caption_column)
     if metadata:
         entries = read_metadata(metadata, caption_column)
-    elif (path / "Sentences").is_dir():
-        entries = read_entities(path, required_folder(image_dir, dataset), split)
-    elif ".token" in path.suffixes:
-        entries = read_token_file(path, required_folder(image_dir, dataset))
-    elif path.suffix == ".json":
-        entries = read_json(path, image_dir, split)
+    elif (path / "Sentences").is_dir() or ".token" in path.suffixes or path.suffix == ".json":
+        if not path.exists():
+            raise FileNotFoundError(f"dataset {dataset}: no such file")
+        read = read_json if path.suffix == ".json" else read_annotations
+        entries = read(path, required_folder(image_dir, dataset), split)
     else:
         table = _load_table(dataset, split)
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
@@ -166,6 +163,20 @@ def open_source(
     if not entries:
         raise ValueError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
     return ListSource(entries, images_per_part)
+
+
+def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
+    """The folder of images, for a dataset that only names them.
+
+    Raises:
+        ValueError: `image_dir` is None.
+        FileNotFoundError: The folder does not exist.
+    """
+    if image_dir is None:
+        raise ValueError(f"dataset {dataset} only names its images: give their folder as image_dir")
+    if not pathlib.Path(image_dir).is_dir():
+        raise FileNotFoundError(f"image_dir {image_dir}: no such folder")
+    return pathlib.Path(image_dir)
 
 
 def _load_table(dataset: str, split: str | None) -> datasets.Dataset:

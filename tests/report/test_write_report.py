@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
+from kdmcse_hf.commands import inspect_teacher, train
 from kdmcse_hf.commands.report import main
 from kdmcse_hf.report.environment import describe_environment, write_environment
 from kdmcse_hf.report.history import evaluations, loss_names, outcome, points
@@ -37,16 +38,13 @@ QUICK = {"max_steps": 8, "eval_steps": 2, "logging_steps": 2, "per_device_train_
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, pathlib.Path]:
     """Two real runs of recipes/train.py on tiny files, scored before training."""
-    from kdmcse_hf.commands import train
-
     folder = tmp_path_factory.mktemp("runs")
     files = tiny.write_training_files(folder / "data")
     directories = {}
     for objective, rate in (("simcse", 1e-3), ("kdmcse", 2e-3)):
         directories[objective] = folder / objective
         flags = {**files, **QUICK, "objective": objective, "learning_rate": rate, "output_dir": folder / objective}
-        flags |= {"eval_on_start": True, "report": "none"}
-        assert train.main([f"--{name}={value}" for name, value in flags.items()]) == 0
+        assert train.main([f"--{name}={value}" for name, value in flags.items()] + ["--report=none"]) == 0
         write_environment(folder / objective)
     return directories
 
@@ -265,8 +263,6 @@ def test_scores_stand_above_the_rows_of_the_paper(run):
 
 
 def test_the_teacher_is_shown_as_its_inspection_found_it(run, runs):
-    import inspect_teacher
-
     captions = runs["kdmcse"].parent / "data" / "captions"
     # The tiny captions have image and text features of different widths: similarities of captions alone.
     assert inspect_teacher.main([str(captions), f"--output_dir={run / 'inspection'}", "--batch_size=16"]) == 0

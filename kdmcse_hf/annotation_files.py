@@ -1,13 +1,16 @@
-"""Readers of annotation files, which name images and give their captions. Each returns a list of `Entry`."""
+"""Readers of annotation files, which name images and give their captions. Each returns a list of `Entry`.
+
+The teacher's sources read them with the folder of the images, training on plain captions without one.
+"""
 
 import csv
 import json
-import os
 import pathlib
 import re
 
 # Usual names of the column of captions, tried in this order.
 CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
+_FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
 Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
 
 
@@ -47,30 +50,57 @@ def _parse_line(path: pathlib.Path, number: int, line: str) -> dict:
     return row
 
 
-def read_json(path: pathlib.Path, image_dir: str | os.PathLike | None, split: str | None) -> list[Entry]:
+def read_annotations(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> list[Entry] | None:
+    """Read a published annotation file or directory; None where `path` is none.
+
+    Args:
+        path: A Flickr30k Entities directory (with Sentences/), a Flickr .token file, a Karpathy split file or COCO's
+            captions_*.json.
+        folder: Folder of the images, which need not exist.
+        split: Split to take where there are splits, "train+restval" for two; None for all.
+
+    Raises:
+        FileNotFoundError: The file, or the list of a split, is missing.
+        ValueError: The file is damaged.
+    """
+    if (path / "Sentences").is_dir():
+        return read_entities(path, folder, split)
+    if ".token" in path.suffixes:
+        return read_token_file(path, folder)
+    return read_json(path, folder, split) if is_annotation_json(path) else None
+
+
+def is_annotation_json(path: pathlib.Path) -> bool:
+    """Whether a file begins as Karpathy's and COCO's do; a table of rows in .json begins with a column or a list."""
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return _FIRST_KEY.match(file.read(1000)) is not None
+
+
+def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> list[Entry]:
     """Read a Karpathy split file or COCO's captions, which differ in their keys.
 
     Args:
         path: The JSON file.
-        image_dir: Folder of the images.
+        folder: Folder of the images.
         split: Split of a Karpathy file to take, "train+restval" for two; None for all.
 
     Raises:
-        FileNotFoundError: The file or the folder of images is missing.
+        FileNotFoundError: The file is missing.
         ValueError: The file is not JSON, or neither of the two.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"dataset {path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"dataset {path} is not JSON: {error}") from error
-    folder = required_folder(image_dir, path)
+        raise ValueError(f"{path} is not JSON: {error}") from error
     try:
         return _read_coco(content, folder) if "annotations" in content else _read_karpathy(content, folder, split)
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"dataset {path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
+            f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
             f"(images with filename, split and sentences): {error!r} in it"
         ) from error
 
@@ -104,7 +134,7 @@ def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
         ValueError: A line has another form; it is named.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"dataset {path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file")
     captions: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -161,20 +191,6 @@ def find_caption_column(where: object, columns: list[str], wanted: str | None) -
             "name it by caption_column"
         )
     return found[0]
-
-
-def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
-    """The folder of images, for a dataset that only names them.
-
-    Raises:
-        ValueError: `image_dir` is None.
-        FileNotFoundError: The folder does not exist.
-    """
-    if image_dir is None:
-        raise ValueError(f"dataset {dataset} only names its images: give their folder as image_dir")
-    if not pathlib.Path(image_dir).is_dir():
-        raise FileNotFoundError(f"image_dir {image_dir}: no such folder")
-    return pathlib.Path(image_dir)
 
 
 def flatten_captions(captions: list) -> list[str]:
