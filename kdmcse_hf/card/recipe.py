@@ -22,7 +22,7 @@ _INNER_PATH = re.compile(r"(?<=[\"'=,;\s])/(?:[^\"',;\s]*/)?([^\"',;\s/]+)")
 
 def is_private(name: str) -> bool:
     """Whether an argument must not be published: it concerns one machine or account, or only says where to report."""
-    own = ("hub_", "push_", "require_push", "report_to", "run_name", "logging_dir", "resume", "trackio", "output_dir")
+    own = ("hub_", "push_", "require_push", "run_name", "logging_dir", "resume", "trackio", "output_dir")
     return name.startswith(own) or name == "project" or "token" in name
 
 

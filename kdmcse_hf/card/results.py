@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard
@@ -43,7 +44,7 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
     path = pathlib.Path(directory, "README.md")
     if not path.is_file():
         raise FileNotFoundError(f"{directory} has no README.md: give the folder that training wrote")
-    card = ModelCard.load(path)
+    card: Any = ModelCard.load(path)
     head, found, rest = card.text.partition(_START)
     tail = rest.partition(_END)[2]
     if not (found and tail):
@@ -68,7 +69,7 @@ def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
 
 def _trained_dev(card: ModelCard) -> dict:
     """Scores on STS-B dev that are in the card already."""
-    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == STS_DEV]
+    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == STS_DEV]  # type: ignore[attr-defined]
     scores = {entry.metric_type.removesuffix("_cosine"): round(entry.metric_value * 100, 4) for entry in dev}
     return {STS_DEV: scores}
 

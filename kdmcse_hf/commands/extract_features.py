@@ -46,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the random caption (%(default)s)")
     add("--batch_size", type=positive, default=64, help="images, and captions, at once (%(default)s)")
     add("--images_per_shard", type=positive, default=4096, help="images a stopped run can lose (%(default)s)")
-    add("--num_workers", type=positive, default=min(8, os.cpu_count()), help="decoding threads (%(default)s)")
+    add("--num_workers", type=positive, default=min(8, os.cpu_count() or 1), help="decoding threads (%(default)s)")
     dtypes = ("auto", "float32", "bfloat16", "float16")
     add("--dtype", choices=dtypes, default="auto", help="of the teacher; auto: float16 on a GPU, float32 elsewhere")
     problems = "unusable images and captions: list and skip, or stop at the first (%(default)s)"
@@ -107,7 +107,7 @@ def extract_share(
         refuse_problems=arguments.problems == "refuse",
     )
     sizes = [source.part_size(part) for part in todo]
-    total = None if None in sizes else sum(sizes)
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
     with tqdm(total=total, desc=f"{len(todo)} of {source.num_parts} shards", unit="img", disable=quiet) as bar:
 
         def show(part: int, images: int) -> None:

@@ -173,7 +173,7 @@ def run(arguments: argparse.Namespace) -> None:
     report |= judged
     verdict = say_verdict(report)
     print("\n".join(verdict), flush=True)
-    report |= threshold_report(source, thresholds, pairs, sampling, arguments.examples)
+    report |= threshold_report(source, thresholds, pairs, sampling, arguments.examples)  # type: ignore[arg-type]
     ranks, report["ranks"] = None, None
     if "caption_image" in thresholds:
         ranked, ranks = analysis.farthest_ranks(source, arguments.max_images, arguments.seed)

@@ -14,6 +14,7 @@ import tempfile
 
 import datasets
 import torch
+import yaml
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
@@ -37,13 +38,14 @@ from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
 from .exit_status import program_name
-from .train_arguments import DataArguments, SourceArguments, explicit_keys, parse
+from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
 logger = logging.get_logger(__name__)
-STOPPED_BY_SIGTERM = 143  # 128 + 15, as shells have it
+STOPPED_BY_SIGTERM, STOPPED_BY_CTRL_C = 143, 130  # 128 and the number of the signal, as shells have it
+LOCAL_RECIPE = "training.local.yaml"  # with full paths, for the author's own use: it is not published
 
 
-def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
+def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
     """A plain encoder gets fresh heads; a KDMCSE checkpoint keeps its own."""
     values = {name: value for name, value in vars(arguments).items() if not name.startswith("model_")}
     if arguments.pooling is None:  # as the repository declares
@@ -60,11 +62,13 @@ def build_model(arguments: SourceArguments, config: PreTrainedConfig, captions) 
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
 
 
-def warn_of_pooling(arguments: SourceArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
+def warn_of_pooling(arguments: ModelArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
     """Say what is at stake where `pooling` is another one than the repository declares: the scores of both."""
     asked = arguments.pooling
-    declared = asked and contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
-    if not declared:
+    if asked is None:
+        return
+    declared = contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
+    if declared is None:
         return
     found = ""
     if pairs is not None:
@@ -96,7 +100,7 @@ def write_page(output_dir: str) -> str:
         return f"no report.html: {error}"
 
 
-def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
+def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | None]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
     if not issubclass(objective_class(arguments.objective), KDMCSE) or arguments.preset != "paper":
         raise ValueError(
@@ -108,7 +112,7 @@ def quantile_thresholds(arguments: SourceArguments, captions) -> list[float]:
     return [found["caption_image"], found["caption_caption"]]
 
 
-def encoder_config(arguments: SourceArguments) -> PreTrainedConfig:
+def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
         # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
@@ -119,7 +123,7 @@ def encoder_config(arguments: SourceArguments) -> PreTrainedConfig:
 
 
 def build_trainer(
-    model_arguments: SourceArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
+    model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)
@@ -158,14 +162,14 @@ def read_captions(data: DataArguments, columns: tuple[str, ...]) -> CaptionFeatu
 
 
 def load_pairs(source: str | None) -> datasets.Dataset | None:
-    """STS pairs to judge the run by; None for `none`, where held-out captions judge it."""
-    if source is not None and source.lower() == "none":
+    """STS pairs to judge the run by; None for `held_out`, where held-out captions judge it."""
+    if source is not None and source == "held_out":
         return None
     try:
         return load_stsb(source)
     except ConnectionError as error:
         raise ConnectionError(
-            f"{error}; or none, to judge the run by captions that are held out of training"
+            f"{error}; or held_out, to judge the run by captions that are held out of training"
         ) from None
 
 
@@ -182,7 +186,8 @@ def check_writable(output_dir: str) -> None:
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
-    checkpoint = args.auto_resume and newest_whole_checkpoint(args.output_dir) or args.resume_from_checkpoint
+    checkpoint: str | bool | None = args.auto_resume and newest_whole_checkpoint(args.output_dir)
+    checkpoint = checkpoint or args.resume_from_checkpoint
     if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
         checkpoint = True
     if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
@@ -203,7 +208,7 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input, 143 stopped by SIGTERM with a checkpoint, 1 any other."""
+    """Exit status: 0 done, 2 unusable arguments or input, 143 and 130 stopped by SIGTERM and Ctrl-C, 1 any other."""
     argv = sys.argv[1:] if argv is None else argv
     model_arguments, data, training = parse(argv)
     try:
@@ -213,6 +218,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         run(trainer)
+    except KeyboardInterrupt:
+        print(f"\n{program_name()}: stopped. {how_to_go_on(training.output_dir)}", file=sys.stderr)
+        return STOPPED_BY_CTRL_C
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
@@ -226,12 +234,28 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(closing_lines(trainer.run_summary(), training.learning_rate)))
         print(f"model: {training.output_dir}")
         write_environment(training.output_dir)
+        write_local_recipe(trainer.recipe, training.output_dir)
         if data.report == "html":
             print(write_page(training.output_dir))
         if trainer.pushed is not None:
             print(trainer.pushed)
     shut_down(trainer)
     return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
+
+
+def how_to_go_on(output_dir: str) -> str:
+    """Words about a run that was stopped between two checkpoints."""
+    if newest := newest_whole_checkpoint(output_dir):
+        return f"The same command with --auto_resume true goes on from {newest}"
+    return f"There is no checkpoint in {output_dir} yet: the same command starts anew"
+
+
+def write_local_recipe(keys: dict, output_dir: str) -> None:
+    """The keys of a run as they were given, but for tokens, where `training.yaml` has names without folders."""
+    kept = {name: str(value) if isinstance(value, pathlib.Path) else value for name, value in keys.items()}
+    kept = {name: value for name, value in kept.items() if "token" not in name}
+    text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
+    pathlib.Path(output_dir, LOCAL_RECIPE).write_text(text, encoding="utf-8")
 
 
 def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:

@@ -1,6 +1,7 @@
 """Captions with their teacher's features: checked when they are loaded, read in batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -85,7 +86,7 @@ class Captions:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Some rows, as `CaptionFeatures.rows` gives them; features that the dataset lacks are left out."""
         table = self._dataset[list(indices)]
         columns = {"text": table["text"].to_pylist()}
@@ -96,7 +97,7 @@ class Captions:
         """All captions, (len(self),) strings in the order of `rows`."""
         return self._dataset.select_columns("text")[:]["text"]
 
-    def image_names(self, indices: Sequence[int]) -> list[str]:
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
         """The `image_id` of some captions as text, or the number of the row where there is none."""
         indices = [int(index) for index in indices]
         names = [None] * len(indices) if self._names is None else self._names[indices]["image_id"]

@@ -1,6 +1,7 @@
 """Images held out of training, whose captions judge a run that has no STS pairs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,7 @@ class CaptionSubset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Columns of some rows, as the whole set gives them."""
         return self.source.rows(self.indices[np.asarray(indices, dtype=np.int64)])
 
@@ -45,7 +46,7 @@ class CaptionSubset:
         """The captions of these rows."""
         return self.source.texts().take(self.indices)
 
-    def image_names(self, indices: Sequence[int]) -> list[str]:
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
         """Names of the images of some captions, as the whole set gives them."""
         return self.source.image_names(self.indices[np.asarray(indices, dtype=np.int64)])
 

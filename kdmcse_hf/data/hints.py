@@ -8,6 +8,7 @@ import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ _PUNCTUATION = re.escape(string.punctuation)
 # A character of a script without spaces, a punctuation mark, or what stands between spaces and these.
 _WORD = re.compile(rf"[{_UNSPACED}]|[{_PUNCTUATION}]|[^\s{_UNSPACED}{_PUNCTUATION}]+")
 
-Sentences = Sequence[str] | pa.Array | pa.ChunkedArray
+Sentences: TypeAlias = Sequence[str] | Any  # or an Arrow column, whose types pyarrow does not declare
 
 
 def data_hints(
@@ -72,7 +73,7 @@ def data_hints(
         A sentence or two for each hint; empty where nothing is notable.
     """
     evaluated = {key for sentence in evaluation or () if (key := comparison_key(sentence))}
-    hints = []
+    hints: list[str] = []
     for name, sentences in (("text sentences", text), ("captions", captions)):
         if sentences is None or not len(sentences):
             continue
@@ -120,7 +121,7 @@ def _search(rows: Sentences, evaluated: set[bytes]) -> _Searched:
         hashes.append(np.fromiter(map(hash, keys), np.int64, len(keys))[kept])
         places.append(start + kept)
     # Hashes of 64 bits instead of the keys themselves: 8 bytes a sentence, and no two keys share one by chance.
-    hashes, places = np.concatenate(hashes), np.concatenate(places)
+    hashes, places = np.concatenate(hashes), np.concatenate(places)  # type: ignore[assignment]
     if not len(hashes):
         return _Searched(0, 0, "", 0, 0)
     _, first, times = np.unique(hashes, return_index=True, return_counts=True)

@@ -79,7 +79,7 @@ def make_schedule(
     Raises:
         ValueError: a period below 1, or "floor" with fewer text batches than caption batches.
     """
-    if period is not None and period != FLOOR and period < 1:
+    if isinstance(period, int) and period < 1:
         raise ValueError(
             f"multimodal_period is {period}: a caption step every p-th step needs p of at least 1, auto or {FLOOR}"
         )
@@ -88,11 +88,11 @@ def make_schedule(
         return PaperSchedule(None, max(text_steps, 1))
     if not text_rows:
         return PaperSchedule(1, max(caption_steps, 1))
-    if period == FLOOR:
+    if isinstance(period, str):
         return _released(text_rows, caption_rows, batch_size, accumulation)
-    period = period or paired_sample_period(text_rows, caption_rows)
-    steps = caption_steps if period == 1 else text_steps + text_steps // (period - 1)
-    return PaperSchedule(period, max(steps, 1))
+    every = period or paired_sample_period(text_rows, caption_rows)
+    steps = caption_steps if every == 1 else text_steps + text_steps // (every - 1)
+    return PaperSchedule(every, max(steps, 1))
 
 
 def paired_sample_period(text_rows: int, caption_rows: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
@@ -74,10 +75,9 @@ def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: st
     The module names are the old ones, which every version of sentence-transformers knows.
     """
     directory = pathlib.Path(directory)
-    modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
     modules = [
         {"idx": int(name), "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for name, path, kind in modules
+        for name, path, kind in (("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"))
     ]
     poolings = {
         "word_embedding_dimension": width,
@@ -114,7 +114,7 @@ def _pooling_module(name_or_path: str, revision: str, folder: str) -> str | list
     return names.get(active[0], active[0]) if len(active) == 1 else active
 
 
-def _read_json(name_or_path: str, revision: str, filename: str) -> dict | list | None:
+def _read_json(name_or_path: str, revision: str, filename: str) -> Any:
     # Does not raise for a file that the repository lacks, nor for a cached repository without network.
     path = cached_file(
         name_or_path,

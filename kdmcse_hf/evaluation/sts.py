@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import datasets
 import numpy as np
@@ -114,7 +115,7 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
     first, second = encoder.encode_pairs(dataset["sentence1"][:], dataset["sentence2"][:])
     scores = np.asarray(dataset["score"][:])
     similarities = cosine_similarities(first, second)
-    result = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
+    result: dict[str, Any] = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
     if len(subsets) > 1:
         ends = np.cumsum([len(pairs) for pairs in subsets.values()])
         parts = zip(np.split(similarities, ends[:-1]), np.split(scores, ends[:-1]), strict=True)

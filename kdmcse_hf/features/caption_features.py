@@ -1,7 +1,7 @@
 """`CaptionFeatures`: what training, and the analysis of a teacher, read captions and their features through."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ class CaptionFeatures(Protocol):
     def __len__(self) -> int:
         """Number of captions, and so of rows."""
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Some rows, in the order asked for.
 
         Args:
@@ -46,7 +46,7 @@ class CaptionFeatures(Protocol):
     def texts(self) -> pa.ChunkedArray:
         """All captions, (len(self),) strings in the order of the rows, without their features."""
 
-    def image_names(self, indices: Sequence[int]) -> list[str]:
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
         """Names of the images of some captions, for reports: file names, or what the dataset has as `image_id`.
 
         Args:

@@ -73,8 +73,8 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
     for file in (path, captions_path):
         if not pathlib.Path(file).is_file():
             raise FileNotFoundError(f"{file}: no such file")
-    with open(captions_path, encoding="utf-8") as file:
-        captions = [" ".join(line.split()) for line in file]
+    with open(captions_path, encoding="utf-8") as file:  # type: ignore[assignment]
+        captions = [" ".join(line.split()) for line in file]  # type: ignore[union-attr]
     with h5py.File(path, "r") as file:
         features = file.get("features")
         if features is None or features.ndim != 2 or len(features) != len(captions):
@@ -123,7 +123,7 @@ def _to_shard(part: list[tuple[int, ImportedImage]]) -> FeatureShard:
         image_embeds=_stack([image.image_embeds for _, image in kept], part),
         texts=[image.captions[place] for _, image, place in pairs],
         caption_image_ids=np.array([image_id for image_id, _, _ in pairs], dtype=np.int64),
-        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,
+        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,  # type: ignore[index]
         problems=problems,
     )
 
@@ -155,11 +155,11 @@ def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
             raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
         while True:
             try:
-                start = SEPARATORS.match(text, position).end()
+                start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
                 if text[start] == "}":
                     return
                 key, end = decoder.raw_decode(text, start)
-                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())
+                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())  # type: ignore[union-attr]
             except (json.JSONDecodeError, IndexError) as error:  # the entry is longer than the buffer
                 rest = text[position:]
                 more = file.read(max(CHUNK, len(rest)))

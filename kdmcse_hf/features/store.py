@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import datasets
 import numpy as np
@@ -90,7 +91,7 @@ class FeatureStore:
     def __reduce__(self):
         return FeatureStore, (self.path, self.manifest)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Captions with their features by row number, in the order asked for.
 
         Args:
@@ -103,19 +104,17 @@ class FeatureStore:
         Raises:
             IndexError: A number is out of range.
         """
-        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
-            raise IndexError(
-                f"rows {indices.min()} to {indices.max()} asked for, {self.path} has 0 to {len(self) - 1}"
-            )
-        texts: list[str] = [""] * len(indices)
-        image_embeds = np.empty((len(indices), self.image_dim), dtype=np.float32)
-        text_embeds = np.empty((len(indices), self.text_dim), dtype=np.float32)
-        image_ids = np.empty(len(indices), dtype=np.int64)
-        numbers = np.searchsorted(self._ends, indices, side="right")
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} asked for, {self.path} has 0 to {len(self) - 1}")
+        texts: list[str] = [""] * len(wanted)
+        image_embeds = np.empty((len(wanted), self.image_dim), dtype=np.float32)
+        text_embeds = np.empty((len(wanted), self.text_dim), dtype=np.float32)
+        image_ids = np.empty(len(wanted), dtype=np.int64)
+        numbers = np.searchsorted(self._ends, wanted, side="right")
         for number in np.unique(numbers):
             shard, places = self._shard(number), np.flatnonzero(numbers == number)
-            local = indices[places] - (self._ends[number] - len(shard.texts))
+            local = wanted[places] - (self._ends[number] - len(shard.texts))
             image_ids[places] = shard.caption_image_ids[local]
             image_embeds[places] = shard.image_embeds[np.searchsorted(shard.image_ids, image_ids[places])]
             text_embeds[places] = shard.text_embeds[local]
@@ -127,7 +126,7 @@ class FeatureStore:
         """All captions, (len(self),) strings in the order of `rows`, as views of the memory-mapped files."""
         return pa.chunked_array([self._shard(number).texts for number in range(len(self._shards))], pa.string())
 
-    def image_names(self, indices: Sequence[int]) -> list[str]:
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
         """File names or keys of the images of some captions, as the teacher's source had them.
 
         Args:
@@ -187,7 +186,7 @@ class FeatureStore:
                 image_embeds=_matrix(images.column("image_embeds")),
                 text_embeds=_matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
             )
-        return self._shards[number]
+        return self._shards[number]  # type: ignore[return-value]
 
 
 def _check_size(path: pathlib.Path, size: int) -> None:

@@ -220,7 +220,7 @@ def _vectors(values: np.ndarray) -> pa.FixedSizeListArray:
 
 def _describe_for_datasets(folder: pathlib.Path, files: list[dict]) -> None:
     """Write the two files that tell `datasets.load_from_disk(folder)` which Arrow files it has."""
-    state = {
+    state: dict[str, object] = {
         "_data_files": [{"filename": pathlib.Path(file["file"]).name} for file in files],
         "_fingerprint": hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16],
         "_format_columns": None,

@@ -168,7 +168,7 @@ class BestPusher:
         try:
             if failed:
                 pushed = dataclasses.replace(pushed, later=push_command(directory, self.target))
-                write_note(self.output_dir, directory, self.target, pushed.problem)
+                write_note(self.output_dir, directory, self.target, pushed.problem)  # type: ignore[arg-type]
             else:
                 remove_note(self.output_dir)
             note = f"{NOTE_NAME} in {self.output_dir} has the command for the newest best"

@@ -40,11 +40,11 @@ def compare(local: pathlib.Path, arrived: pathlib.Path, pairs: Pairs | None = No
     sentences = pairs or _SENTENCES
     step = max(1, len(sentences[0]) // SAMPLE)
     first, second, gold = [column and list(column)[::step] for column in sentences]
-    ours, theirs = (_similarities(repository, first, second) for repository in (local, arrived))
+    ours, theirs = (_similarities(repository, first, second) for repository in (local, arrived))  # type: ignore[arg-type]
     difference = np.abs(ours - theirs).max()
     if difference > TOLERANCE:
         raise ValueError(f"similarities of the downloaded model differ by {difference:.1g} from the local one's")
-    result = f"similarities of {len(first)} pairs differ by {difference:.1g} at most"
+    result = f"similarities of {len(first)} pairs differ by {difference:.1g} at most"  # type: ignore[arg-type]
     if gold is None or len(set(gold)) < 2 or np.ptp(theirs) < TOLERANCE:  # a correlation is not defined
         return result
     return f"Spearman {correlations(theirs, np.asarray(gold))['spearman']:.2f} on a sample, {result}"

@@ -96,7 +96,7 @@ def verify(copy: pathlib.Path, pushed: Pushed, target: Target, pairs: Pairs | No
     names = [path.as_posix() for path in repository_files(copy)]
     try:
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=copy.parent, ignore_cleanup_errors=True) as cache:
-            where = dataclasses.replace(target, repo_id=pushed.repo_id, revision=pushed.revision)
+            where = dataclasses.replace(target, repo_id=pushed.repo_id, revision=pushed.revision)  # type: ignore[arg-type]
             answer = ask_hub("fetch", where, deadline, cache_dir=cache, files=names)
             if not answer["ok"]:
                 raise ConnectionError(answer["reason"])

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
@@ -74,7 +75,7 @@ def check_repository(directory: str | pathlib.Path) -> None:
     _check_tokenizer(root)
 
 
-def _read_json(path: pathlib.Path) -> dict | list:
+def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

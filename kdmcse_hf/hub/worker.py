@@ -90,7 +90,7 @@ def redact(text: str, token: str | None) -> str:
     return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
-class OneTry(type(_LIBRARY_CLIENT)):
+class OneTry(type(_LIBRARY_CLIENT)):  # type: ignore[misc]
     """The library's HTTP client without its retries: an error for which it would repeat a request is raised."""
 
     def send(self, request, **options):
@@ -213,7 +213,7 @@ def _head(api: HfApi, request: dict) -> str:
     """The commit at the head of the branch; repository and branch are made if they are not there."""
     repo_id, revision = request["repo_id"], request["revision"]
     try:
-        return api.repo_info(repo_id, revision=revision).sha
+        return api.repo_info(repo_id, revision=revision).sha  # type: ignore[return-value]
     except RevisionNotFoundError:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     except RepositoryNotFoundError:
@@ -223,14 +223,14 @@ def _head(api: HfApi, request: dict) -> str:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
         except (RepositoryNotFoundError, KeyError) as error:  # somebody else is making it at this moment
             raise HubError(f"{repo_id} could be neither found nor made") from error
-    return api.repo_info(repo_id, revision=revision).sha
+    return api.repo_info(repo_id, revision=revision).sha  # type: ignore[return-value]
 
 
 def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str, bool]]:
     """Path -> digest, and whether that is the SHA-256 of a large file (True) or git's SHA-1 of a small one (False)."""
     tree = api.list_repo_tree(repo_id, recursive=True, revision=commit)
     found = [entry for entry in tree if hasattr(entry, "blob_id")]
-    return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}
+    return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}  # type: ignore[union-attr]
 
 
 def _new(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:

@@ -50,7 +50,7 @@ class KDMCSEConfig(PreTrainedConfig):
 
     model_type = "kdmcse"
 
-    encoder: PreTrainedConfig | dict | None = None
+    encoder: Any = None  # a PreTrainedConfig once the configuration is made
     pooling: Literal["cls", "mean"] = field(
         default="cls", metadata={"help": "Sentence embedding: cls (first token) or mean (over the tokens)."}
     )
@@ -90,7 +90,9 @@ class KDMCSEConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "KDMCSEConfig":
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path, **kwargs
+    ) -> "KDMCSEConfig":
         """Read the configuration of a KDMCSE repository (Hub id or directory).
 
         Raises:
@@ -121,6 +123,6 @@ class KDMCSEConfig(PreTrainedConfig):
         own = set(type(self).__annotations__) - {"encoder", "heads_sha256"}
         return {name: getattr(self, name) for name in sorted(own | all_values().keys())}
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory, **kwargs):  # type: ignore[override]
         """Write `config.json` as a repository holds it."""
         self.to_encoder_config().save_pretrained(save_directory, **kwargs)

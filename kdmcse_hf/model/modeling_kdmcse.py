@@ -17,7 +17,7 @@ from ..encoding.declared_pooling import find_pooling, write_sentence_transformer
 from ..encoding.pooling import pool
 from ..encoding.slices import CPU_SLICES, encode_in_slices
 from .configuration_kdmcse import KDMCSEConfig
-from .objectives import all_values, load_objective, objective_class
+from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
 
 logger = logging.get_logger(__name__)
@@ -54,6 +54,8 @@ class KDMCSEModel(PreTrainedModel):
         ValueError: an objective without the teacher width it needs, or an encoder that is no text encoder.
     """
 
+    config: KDMCSEConfig
+    objective: Objective
     config_class = KDMCSEConfig
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
@@ -162,11 +164,13 @@ class KDMCSEModel(PreTrainedModel):
             pooling, subfolder = find_pooling(encoder, config_overrides.get("pooling"), revision)
             config_overrides = {**config_overrides, "pooling": pooling}
             source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
-            encoder = AutoModel.from_pretrained(encoder, dtype=dtype, **source)
-        return cls(KDMCSEConfig(encoder=encoder.config, **_checked(config_overrides)), encoder)
+            made = AutoModel.from_pretrained(encoder, dtype=dtype, **source)
+        else:
+            made = encoder
+        return cls(KDMCSEConfig(encoder=made.config, **_checked(config_overrides)), made)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str, *, dtype="auto", config_overrides: dict | None = None, **kwargs
     ) -> "KDMCSEModel":
         """Load a KDMCSE repository whole, heads included.
@@ -213,7 +217,7 @@ class KDMCSEModel(PreTrainedModel):
             logger.warning(f"{source} holds no {', '.join(fresh)}: they start fresh")
         self.objective.load_state_dict(state, strict=False)
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self,
         save_directory: str,
         is_main_process: bool = True,
@@ -257,10 +261,11 @@ def _checked(overrides: dict) -> dict:
 
 def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Weights of the encoder and those of the heads, each under their own names."""
-    return tuple(
+    encoder, heads = (
         {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         for prefix in ("encoder.", "objective.")
     )
+    return encoder, heads
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

@@ -143,7 +143,7 @@ class MCSE(SimCSE):
 
     label = "MCSE"
     citation = MCSE_PAPER
-    teacher_columns = ("image_embeds",)
+    teacher_columns: ClassVar[tuple[str, ...]] = ("image_embeds",)
     values = SimCSE.values | {
         "grounding_temperature": Value(0.05, "tau' of Eq. 3 and 13.", above=0),
         "grounding_weight": Value(

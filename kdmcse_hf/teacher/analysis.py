@@ -33,7 +33,7 @@ def threshold_by_quantile(source: CaptionFeatures, quantile: float = 0.999) -> d
     """
     if not 0 < quantile < 1:
         raise ValueError(f"quantile {quantile} is not between 0 and 1; 0.999 filters one negative in a thousand")
-    negatives = {kind: [] for kind in KINDS}
+    negatives: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     for rows in random_batches(source, **THRESHOLD_SAMPLE):
         for kind, (similarities, is_negative) in batch_similarities(rows).items():
             negatives[kind].append(similarities[is_negative])
@@ -85,7 +85,7 @@ def pair_similarities(source: CaptionFeatures, batch_size: int, num_batches: int
         {kind: {"true": (m,), "random": (n,)}}: a caption with its own picture, or with another caption of it; and with
         another picture, or a caption of one.
     """
-    samples = {kind: {"true": [], "random": []} for kind in KINDS}
+    samples: dict[str, dict[str, list[np.ndarray]]] = {kind: {"true": [], "random": []} for kind in KINDS}
     for rows in random_batches(source, batch_size, num_batches, seed):
         found = batch_similarities(rows)
         for kind, (similarities, is_negative) in found.items():

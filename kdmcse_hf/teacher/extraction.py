@@ -123,7 +123,7 @@ def _batches(source: ImageSource, part: int, batch_size: int) -> Iterator[_Batch
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
     """Clean the captions, skip images without captions, and draw one caption if the settings ask for it."""
-    kept, problems = [], []
+    kept, problems = [], []  # type: ignore[var-annotated]
     for image in batch.images:
         captions = [" ".join(caption.split()) for caption in image.captions if isinstance(caption, str)]
         used = [caption for caption in captions if caption]
@@ -214,7 +214,7 @@ def _prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers
     Threads suffice, because Pillow and NumPy release the interpreter lock while they decode and resize.
     """
     pool = ThreadPoolExecutor(workers)
-    pending = collections.deque()
+    pending = collections.deque()  # type: ignore[var-annotated]
     try:
         for item in items:
             pending.append(pool.submit(function, item))

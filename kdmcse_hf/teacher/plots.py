@@ -43,7 +43,7 @@ def plot_ranks(ranks: np.ndarray, num_captions: int, path: pathlib.Path, title: 
     """Histogram of the rank of each picture's farthest caption: the paper's Figure 5."""
     (panel,) = _panels(1, path)
     bins = np.unique(np.geomspace(1, num_captions + 1, 60).astype(int))
-    panel.hist(ranks, bins=bins, color="tab:blue")
+    panel.hist(ranks, bins=bins, color="tab:blue")  # type: ignore[arg-type]
     panel.axvline(np.median(ranks), color="black", linestyle="--", label=f"median {np.median(ranks):,.0f}")
     panel.set(xscale="log", yscale="log", ylabel="images")
     panel.set_xlabel(f"rank of the farthest true caption among {num_captions:,} captions")
@@ -89,5 +89,5 @@ def _panels(count: int, path: pathlib.Path) -> list["Axes"]:
 def _save(axes: list["Axes"], path: pathlib.Path, title: str) -> None:
     figure = axes[0].figure
     characters_per_inch = 12  # at this font size; names of teachers and of data may be long
-    figure.suptitle(textwrap.fill(title, int(characters_per_inch * figure.get_figwidth())), fontsize=10)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    figure.suptitle(textwrap.fill(title, int(characters_per_inch * figure.get_figwidth())), fontsize=10)  # type: ignore[union-attr]
+    figure.savefig(path, dpi=110, metadata={"Software": None})  # type: ignore[union-attr]

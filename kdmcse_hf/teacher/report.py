@@ -64,7 +64,7 @@ def threshold_report(
             kind: {name: summarise(values) for name, values in samples.items()} for kind, samples in pairs.items()
         },
         "filtered": analysis.filtered_shares(source, grid, **sampling),
-        "examples": analysis.examples_above(source, thresholds, **sampling, count=examples),
+        "examples": analysis.examples_above(source, thresholds, **sampling, count=examples),  # type: ignore[arg-type]
     }
 
 

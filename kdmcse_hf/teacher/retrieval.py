@@ -3,6 +3,8 @@
 Every function reads a caption source as `analysis` does. Similarities are cosines of the features.
 """
 
+from typing import Any
+
 import numpy as np
 from tqdm.auto import tqdm
 
@@ -105,12 +107,12 @@ def _compare(similarities: np.ndarray, right: np.ndarray, is_own: np.ndarray, ax
     return np.stack([part.sum(axis=axis) for part in (above, as_high & ~is_own, as_high & is_own)])
 
 
-def _recalls(counts: tuple, chance_counts: tuple, candidates: int) -> dict:
+def _recalls(counts: Any, chance_counts: Any, candidates: int) -> dict:
     return {
         "queries": len(counts[0]),
         "candidates": candidates,
-        "recall": {str(top): float(expected_hits(*counts, top).mean()) for top in TOPS},
-        "chance": {str(top): float(expected_hits(*chance_counts, top).mean()) for top in TOPS},
+        "recall": {str(top): float(expected_hits(*counts, top).mean()) for top in TOPS},  # type: ignore[call-arg]
+        "chance": {str(top): float(expected_hits(*chance_counts, top).mean()) for top in TOPS},  # type: ignore[call-arg]
     }
 
 

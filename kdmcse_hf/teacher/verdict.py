@@ -69,7 +69,7 @@ def judge(
     if recalls is None:
         return _of_captions(overlaps["caption_caption"], image_dim, text_dim)
     lower_recall = min(recalls[direction]["recall"]["10"] for direction in ("caption_to_image", "image_to_caption"))
-    return _of_both(overlaps["caption_image"], overlaps["caption_caption"], lower_recall)
+    return _of_both(overlaps["caption_image"], overlaps["caption_caption"], lower_recall)  # type: ignore[arg-type]
 
 
 def _of_both(overlap: float, caption_overlap: float | None, recall: float) -> Verdict:

@@ -1,5 +1,7 @@
 """What a run is judged by: STS pairs, or captions of images that it did not see."""
 
+from typing import cast
+
 import datasets
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from ..data.held_out import HeldOutCaptions
 from ..evaluation.retrieval import retrieval_scores
 from ..evaluation.sts import pairs_name, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
+from ..model.objectives import MCSE
 
 # Pairs, or captions, under the name that the log has them by.
 Judges = dict[str, datasets.Dataset | HeldOutCaptions]
@@ -40,9 +43,9 @@ def scores(
     if judge.has_several_captions_an_image:
         return retrieval_scores(captions, judge.image_ids)
     with torch.inference_mode():
-        objective, options = model.objective, {"dtype": model.dtype, "device": model.device}
-        queries = objective.grounding_head(torch.as_tensor(captions, **options))
-        images = objective.image_head(torch.as_tensor(judge.image_embeds, **options))
+        objective = cast(MCSE, model.objective)  # `check_held_out` has seen its heads
+        queries = objective.grounding_head(torch.as_tensor(captions).to(model.device, model.dtype))
+        images = objective.image_head(torch.as_tensor(judge.image_embeds).to(model.device, model.dtype))
     return retrieval_scores(queries.float().cpu().numpy(), judge.image_ids, images.float().cpu().numpy(), judge.images)
 
 

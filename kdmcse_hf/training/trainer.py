@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 
 import datasets
+import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
@@ -58,11 +59,11 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
-    args: KDMCSETrainingArguments  # type: ignore[assignment]
-    model: KDMCSEModel  # type: ignore[assignment]
-    train_dataset: MixedRows  # type: ignore[assignment]
-    eval_dataset: Judges | None  # type: ignore[assignment]
-    data_collator: SentenceCollator  # type: ignore[assignment]
+    args: KDMCSETrainingArguments
+    model: KDMCSEModel
+    train_dataset: MixedRows
+    eval_dataset: Judges | None
+    data_collator: SentenceCollator
     hub_model_id: str | None  # type: ignore[assignment]
 
     def __init__(
@@ -166,7 +167,7 @@ class KDMCSETrainer(ResumableTrainer):
 
     def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
         """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
-        judge = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
         self._judge = judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
         # Persistent workers are kept with their sentences, under one name whatever the pairs are.
         getattr(self, "_eval_dataloaders", {}).clear()
@@ -182,7 +183,8 @@ class KDMCSETrainer(ResumableTrainer):
 
     def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
         """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
-        return scores(self._judge, self.model, prediction.predictions, prediction.label_ids)
+        embeddings, numbers = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        return scores(self._judge, self.model, embeddings, numbers)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
@@ -215,7 +217,7 @@ class KDMCSETrainer(ResumableTrainer):
             history=state.log_history,
         )
 
-    def create_model_card(self, **kwargs) -> None:
+    def create_model_card(self, **kwargs) -> None:  # type: ignore[override]
         """Write README.md and the files it speaks of into `output_dir`."""
         if self._card_template is None:
             super().create_model_card(**kwargs)
@@ -227,7 +229,7 @@ class KDMCSETrainer(ResumableTrainer):
         """What pushes the best model to the Hub; None until the Hub was asked."""
         return self._push_best.pusher
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> BestPusher:  # type: ignore[override]
         """Ask the Hub before training; one that would not take the model is a warning, or an error by `require_push`.
 
         Raises:
@@ -236,8 +238,11 @@ class KDMCSETrainer(ResumableTrainer):
         model_bytes = sum(weight.nbytes for weight in self.model.parameters())
         pusher = start_pushing(self.args, model_bytes, self.is_world_process_zero(), token, private)
         self._push_best.pusher, self.hub_model_id = pusher, pusher.target.repo_id
+        return pusher
 
-    def push_to_hub(self, commit_message: str | None = None, token: str | None = None, **kwargs) -> Pushed | None:
+    def push_to_hub(  # type: ignore[override]
+        self, commit_message: str | None = None, token: str | None = None, **kwargs
+    ) -> Pushed | None:
         """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
 
         Args:
@@ -247,16 +252,16 @@ class KDMCSETrainer(ResumableTrainer):
         """
         if self.is_in_train:  # the model is the latest, not the best: `PushBest` has pushed that
             return None
-        if self.best_pusher is None:
-            self.init_hf_repo(token, kwargs.get("private"))
+        if (pusher := self.best_pusher) is None:
+            pusher = self.init_hf_repo(token, kwargs.get("private"))
         self.save_model(_internal_call=True)
         self.create_model_card()
         if self.is_world_process_zero():
             pairs = next(iter((self.eval_dataset or {}).values()), None)
             columns = None
             if isinstance(pairs, datasets.Dataset):
-                columns = tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
-            self.pushed = push_final(self.best_pusher, self.args, self.state, columns)
+                columns = list(pairs["sentence1"]), list(pairs["sentence2"]), list(pairs["score"])
+            self.pushed = push_final(pusher, self.args, self.state, columns)
         return self.pushed
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:

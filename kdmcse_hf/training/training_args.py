@@ -1,7 +1,9 @@
 """`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
 
+import importlib.util
 import os
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
@@ -21,6 +23,18 @@ _UNSUPPORTED = {
 }
 
 
+# Packages of which one is needed to report to a tracker.
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
+    "comet_ml": ("comet_ml",),
+    "swanlab": ("swanlab",),
+    "clearml": ("clearml",),
+}
+
+
 @dataclass
 class KDMCSETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with the keys of mixed training.
@@ -35,6 +49,11 @@ class KDMCSETrainingArguments(TrainingArguments):
         ValueError: values out of range, with the values allowed.
     """
 
+    _argument_group_name: ClassVar[str] = "training"
+
+    output_dir: str = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Folder of the model, its checkpoints and its card."}
+    )
     multimodal_period: str = field(
         default="auto",
         metadata={
@@ -64,7 +83,7 @@ class KDMCSETrainingArguments(TrainingArguments):
     eval_on_start: bool = field(
         default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
     )
-    save_steps: float | None = field(
+    save_steps: float | None = field(  # type: ignore[assignment]
         default=None,
         metadata={
             "help": "Optimizer steps between checkpoints; as eval_steps if not given. New bests are saved anyway."
@@ -119,11 +138,19 @@ class KDMCSETrainingArguments(TrainingArguments):
                 raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
             raise ValueError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
+        for tracker in self.report_to or []:
+            packages = _TRACKERS.get(tracker, ())
+            if packages and not any(importlib.util.find_spec(package) for package in packages):
+                raise ValueError(
+                    f"report_to is {tracker!r}, and the package {packages[0]} is not installed: pip install "
+                    f"{packages[0]}, or set report_to to none"
+                )
         if self.auto_resume and self.save_only_model:
             raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+            strategy = HubStrategy(self.hub_strategy).value
             raise ValueError(
-                f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "
+                f"hub_strategy is {strategy!r}: optimizer states are not pushed. Take 'every_save' "
                 "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
 

@@ -1,6 +1,7 @@
 """The training command as a user starts it: files in, one repository out, clear refusals."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import pathlib
@@ -18,9 +19,10 @@ from warm import Finished, run_program
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
-from kdmcse_hf.commands.train_arguments import parse
+from kdmcse_hf.commands.train_arguments import explicit_keys, parse
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
+from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
 
@@ -244,10 +246,63 @@ def test_a_damaged_checkpoint_to_resume_from_is_refused(sources, tmp_path):
     assert "checkpoint-3 cannot be resumed from: it was not written to its end" in refused.stderr
 
 
-def test_help_shows_all_keys():
+def test_help_shows_the_keys_by_what_they_are_for():
     text = start("--help").stdout
     for key in ("model_name_or_path", "grounding_weight", "multimodal_period", "stsb_path", "learning_rate"):
         assert f"--{key} " in text
+    places = [text.index(f"\n{name}:") for name in ("model", "data", "training", "Hub")]
+    assert places == sorted(places)
+    assert text.index("\nHub:") < text.index("--push_to_hub")
+    assert "--optim_args" not in text, "transformers' own are behind --help-all"
+    assert "--optim_args" in start("--help-all").stdout
+
+
+def test_null_takes_a_key_of_the_configuration_back(sources, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"text_dataset: {sources['text_dataset']}\nmini_batch_size: null\n")
+    words = [str(tmp_path / "run.yaml"), "--text_dataset", "null", "--model_name_or_path", "unused", "--max_length=9"]
+    _, data, training = parse([*words, f"--output_dir={tmp_path}"])
+    assert (data.text_dataset, data.max_length, training.mini_batch_size) == (None, 9, None)
+    assert explicit_keys([*words, f"--output_dir={tmp_path}"])["text_dataset"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model_name_or_path=x", "--output_dir=x", "run.yaml"], "the configuration comes first"),
+        (
+            ["--model_name_or_path=x", "--output_dir=x", "hf_secretsecretsecret"],
+            "a value stands where a --key is needed",
+        ),
+        (
+            ["--report_to=wandb", "--model_name_or_path=x", "--output_dir=x"],
+            "report_to is 'wandb', and the package wandb",
+        ),
+    ],
+)
+def test_common_slips_get_one_plain_message(words, message, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else found(name, *a))
+    result = start(*words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_ctrl_c_ends_with_how_to_go_on(sources, tmp_path, monkeypatch):
+    def interrupt(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdmcse_hf.training.trainer.KDMCSETrainer.training_step", interrupt)
+    result = start(*flags({**sources, **QUICK}), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 130
+    assert "There is no checkpoint in" in result.stderr.splitlines()[-1]
+
+
+def test_the_authors_own_recipe_has_full_paths_and_no_token(sources, trained):
+    kept = yaml.safe_load((trained / "training.local.yaml").read_text())
+    assert kept["text_dataset"] == sources["text_dataset"]
+    assert not [name for name in kept if "token" in name]
+    assert "training.local.yaml" not in [path.name for path in repository_files(trained)]
 
 
 @pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
@@ -298,7 +353,7 @@ class TestPooling:
 
 def test_without_pairs_held_out_captions_judge_the_run(sources, tmp_path):
     tiny.captions(160, images=80).save_to_disk(str(tmp_path / "captions"))
-    values = {**sources, **QUICK, "stsb_path": "none", "multimodal_dataset": tmp_path / "captions"}
+    values = {**sources, **QUICK, "stsb_path": "held_out", "multimodal_dataset": tmp_path / "captions"}
     result = start(*flags(values), f"--output_dir={tmp_path}/out")
     assert result.returncode == 0, result.stderr[-2000:]
     assert "held-out captions (8), MRR x100" in result.stdout

@@ -85,7 +85,7 @@ class DatasetSource:
         self.caption_column = caption_column
         self.groups = _group_rows(table[id_column]) if id_column else None
         self.images_per_part = images_per_part
-        self.num_images = len(self.groups) if id_column else len(table)
+        self.num_images = len(self.groups) if id_column else len(table)  # type: ignore[arg-type]
         self.num_parts = -(-self.num_images // images_per_part)
 
     def part(self, number: int) -> Iterator[CaptionedImage]:
@@ -152,7 +152,7 @@ def open_source(
         if not path.exists():
             raise FileNotFoundError(f"dataset {dataset}: no such file")
         read = read_json if path.suffix == ".json" else read_annotations
-        entries = read(path, required_folder(image_dir, dataset), split)
+        entries = read(path, required_folder(image_dir, dataset), split) or []
     else:
         table = _load_table(dataset, split)
         caption_column = find_caption_column(dataset, table.column_names, caption_column)

@@ -38,7 +38,7 @@ class TarSource:
             with fsspec.open(self.files[number], "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
                 samples = groupby((member for member in tar if member.isfile()), key=lambda member: _split(member)[0])
                 for position, (key, members) in enumerate(samples):
-                    fields = {_split(member)[1]: tar.extractfile(member).read() for member in members}
+                    fields = {_split(member)[1]: tar.extractfile(member).read() for member in members}  # type: ignore[union-attr]
                     image = next((fields[suffix] for suffix in IMAGE_SUFFIXES if suffix in fields), None)
                     image_id = number * IMAGES_PER_TAR + position
                     yield CaptionedImage(image_id, f"{self.files[number]}:{key}", image, self._captions(fields))
