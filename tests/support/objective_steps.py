@@ -13,6 +13,7 @@ OBJECTIVES = {
     "paper": {"objective": "kdmcse", "threshold": 0.3},
     "released": {"objective": "kdmcse", "preset": "released", "threshold": 1.0},
     "rank": {"objective": "kdmcse_rank", "threshold": 0.3},
+    "letter": {"objective": "kdmcse", "threshold": 0.3, "mask_same_image": False, "caption_simcse_weight": 0},
 }
 
 
