@@ -47,7 +47,7 @@ def write_environment(directory: str | os.PathLike) -> None:
 def _accelerator() -> str:
     if not torch.accelerator.is_available():
         return "none"
-    kind = torch.accelerator.current_accelerator().type
+    kind = torch.accelerator.current_accelerator().type  # type: ignore[union-attr]
     count = torch.accelerator.device_count()
     name = torch.cuda.get_device_name() if kind == "cuda" else kind
     return f"{count} x {name}"

@@ -45,7 +45,7 @@ def curves(
         style = {"marker": "o", "markersize": 3.5} if len(points) <= 40 else {}
         axes.plot(steps, values, color=colour, linewidth=1.8, label=name, **style)
         if name in (marked or {}):
-            step, value = marked[name]
+            step, value = marked[name]  # type: ignore[index]
             axes.plot([step], [value], marker="*", markersize=13, color=colour, markeredgecolor="white")
             axes.annotate(
                 figure_text(value),

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 from huggingface_hub import ModelCard
@@ -110,7 +111,7 @@ def read_run(directory: pathlib.Path, name: str) -> Run:
     return run
 
 
-def _read_json(path: pathlib.Path) -> dict | list:
+def _read_json(path: pathlib.Path) -> Any:
     if not path.is_file():
         return {}
     try:

@@ -87,11 +87,12 @@ def verdict(run: Run) -> Verdict:
         return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
     start, gain = found.before[1][found.score], found.gain(found.best)
     change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
-    if not gain > 0:
-        return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")
+    if not gain > 0:  # type: ignore[operator]
+        return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")  # type: ignore[arg-type]
     text = f"Better than the start by {figure_text(gain)}: {title} was {change}."
-    if not found.gain(found.last) >= 0:  # NaN, of a run that diverged, is worse too
-        last_step, last = found.last
+    # NaN, of a run that diverged, is worse too.
+    if not found.gain(found.last) >= 0:  # type: ignore[operator]
+        last_step, last = found.last  # type: ignore[misc]
         text += f" But the last evaluation, {figure_text(last[found.score])} after step {last_step}, is worse than "
         text += "the start: training went on too long, or its learning rate is too high."
     return Verdict("better", text)
@@ -105,15 +106,15 @@ def scores_table(runs: list[Run]) -> Table:
     """Before, best and last: the step and every score, three rows a run; empty where nothing was evaluated."""
     found = {run.name: outcome(run.state) for run in runs}
     found = {name: each for name, each in found.items() if each is not None}
-    names = list(dict.fromkeys(name for each in found.values() for name in _scores_of(each)))
-    chosen = {each.score for each in found.values()}
+    names = list(dict.fromkeys(name for each in found.values() for name in _scores_of(each)))  # type: ignore[arg-type]
+    chosen = {each.score for each in found.values()}  # type: ignore[union-attr]
     names.sort(key=lambda name: (name not in chosen, _is_distance(name)))
     if not found:
         return []
     several = len(runs) > 1
     table = [[*(["Run"] if several else []), "Moment", "Step", *map(score_title, names)]]
     for run_name, each in found.items():
-        moments = {"before training": each.before, "best": each.best, "last": each.last}
+        moments = {"before training": each.before, "best": each.best, "last": each.last}  # type: ignore[union-attr]
         for moment, which in moments.items():
             step, scores = which or (None, {})
             cells = [figure_text(scores.get(name), 3 if _is_distance(name) else 2) for name in names]

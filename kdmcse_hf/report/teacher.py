@@ -38,7 +38,7 @@ def teacher_section(run: Run) -> TeacherSection | None:
                 cells = [figure_text(values.get(name), 3) for name in _QUANTILES]
                 table.append([_KINDS.get(kind, kind), sample, f"{values['pairs']:,}", *cells])
     folder = run.inspection_directory
-    pictures = {title: (folder / name).read_bytes() for name, title in _PICTURES.items() if (folder / name).is_file()}
+    pictures = {title: (folder / name).read_bytes() for name, title in _PICTURES.items() if (folder / name).is_file()}  # type: ignore[operator]
     findings = [portable(f" {line}").strip() for line in report.get("findings", [])]
     return TeacherSection(_name(report), findings, table, pictures)
 

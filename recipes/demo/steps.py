@@ -19,7 +19,6 @@ TRAINING_FLAGS = {
     "per_device_train_batch_size": 64,
     "learning_rate": 4e-3,
     "warmup_steps": 0.1,
-    "eval_on_start": True,
     "eval_steps": 50,
     "save_total_limit": 1,
     "logging_steps": 25,
