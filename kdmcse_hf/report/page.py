@@ -97,6 +97,10 @@ def _run_section(run: Run, pairs_file: str | None) -> RunSection:
     )
 
 
+def _colours(runs: list[Run]) -> dict[str, str]:
+    return plots.run_colours(run.name for run in runs)
+
+
 def _loss_pictures(runs: list[Run]) -> list[Picture]:
     """One picture a part of the loss, a line a run; parts with a single point have no line."""
     names = dict.fromkeys(name for run in runs for name in loss_names(run.history))
@@ -105,7 +109,7 @@ def _loss_pictures(runs: list[Run]) -> list[Picture]:
         lines = {run.name: points(run.history, name) for run in runs}
         if lines := {run_name: line for run_name, line in lines.items() if len(line) > 1}:
             note = "what is minimised, the weighted sum" if name == "loss" else "unweighted"
-            pictures.append(Picture(name, plots.curves(lines, name), note))
+            pictures.append(Picture(name, plots.curves(lines, name, colours=_colours(runs)), note))
     return pictures
 
 
@@ -127,6 +131,7 @@ def _score_pictures(runs: list[Run]) -> list[Picture]:
             sections.score_title(name),
             baselines={run_name: each.before[1][name] for run_name, each in chose.items() if each.before},
             marked={run_name: (each.best[0], each.best[1][name]) for run_name, each in chose.items() if each.best},
+            colours=_colours(runs),
         )
         note = "The star is the best evaluation, a dotted line the score before training." if chose else ""
         pictures.append(Picture(sections.score_title(name), content, note))
@@ -146,5 +151,5 @@ def _distance_pictures(evaluated: dict[str, list[dict]]) -> list[Picture]:
         if paths := {run_name: places for run_name, places in paths.items() if places}:
             title = f"Alignment against uniformity ({name.removeprefix('eval_').removesuffix('_alignment')})"
             note = "From the first evaluation (circle) to the last (star); lower left is better."
-            pictures.append(Picture(title, plots.alignment_uniformity(paths), note))
+            pictures.append(Picture(title, plots.alignment_uniformity(paths, plots.run_colours(evaluated)), note))
     return pictures

@@ -1,9 +1,10 @@
 """The pictures of a report, as PNG bytes. Needs matplotlib, the extra `plots`."""
 
 import io
+import itertools
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .history import Points
 from .html import figure_text
@@ -15,12 +16,17 @@ _DPI = 160
 _SIZE = (5.6, 3.5)  # inches: 900 x 560 pixels, twice what the page shows beside another picture
 
 
+def run_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each run, by name."""
+    return dict(zip(names, itertools.cycle(COLOURS), strict=False))
+
+
 def curves(
     lines: dict[str, Points],
     ylabel: str,
     baselines: dict[str, float] | None = None,
     marked: dict[str, tuple[int, float]] | None = None,
-    colours: Sequence[str] = COLOURS,
+    colours: dict[str, str] | None = None,
 ) -> bytes:
     """Values over the training steps, a line a run.
 
@@ -29,11 +35,12 @@ def curves(
         ylabel: what the values are.
         baselines: by name of the run, its level before training, drawn as a dotted line.
         marked: by name of the run, one point drawn as a star with its value.
-        colours: of the lines.
+        colours: by name of the run, of all runs on the page, so that each keeps its colour from picture to picture.
     """
     figure, axes = _canvas()
-    for number, (name, points) in enumerate(lines.items()):
-        colour = colours[number % len(colours)]
+    colours = colours or run_colours(lines)
+    for name, points in lines.items():
+        colour = colours[name]
         steps, values = zip(*points, strict=True)
         style = {"marker": "o", "markersize": 3.5} if len(points) <= 40 else {}
         axes.plot(steps, values, color=colour, linewidth=1.8, label=name, **style)
@@ -49,19 +56,19 @@ def curves(
                 color=INK,
                 fontsize=9,
             )
-    _draw_baselines(axes, list(lines), baselines or {}, colours)
+    _draw_baselines(axes, baselines or {}, colours)
     axes.set(xlabel="training step", ylabel=ylabel)
     axes.margins(y=0.14)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
+    if max(len(colours), len(axes.get_legend_handles_labels()[0])) > 1:
         axes.legend(frameon=False, fontsize=8.5)
     return to_png(figure)
 
 
-def _draw_baselines(axes, names: list[str], baselines: dict[str, float], colours: Sequence[str]) -> None:
+def _draw_baselines(axes, baselines: dict[str, float], colours: dict[str, str]) -> None:
     """Dotted levels before training, one line for all runs where they started from the same encoder."""
     shared = len(set(baselines.values())) == 1
     for name, level in list(baselines.items())[: 1 if shared else None]:
-        colour = INK if shared else colours[names.index(name) % len(colours)]
+        colour = INK if shared else colours[name]
         label = "before training" if shared else f"{name}, before training"
         axes.axhline(level, color=colour, linestyle=":", linewidth=1.4, label=label)
 
@@ -101,18 +108,18 @@ def captioned_sheet(pictures: Sequence[tuple], columns: int) -> bytes:
     return to_png(figure, dpi=100)
 
 
-def alignment_uniformity(paths: dict[str, list[tuple[float, float]]]) -> bytes:
+def alignment_uniformity(paths: dict[str, list[tuple[float, float]]], colours: dict[str, str]) -> bytes:
     """Uniformity against alignment, a path a run from its first evaluation to its last; both better when lower."""
     figure, axes = _canvas()
-    for number, (name, places) in enumerate(paths.items()):
-        colour = COLOURS[number % len(COLOURS)]
+    for name, places in paths.items():
+        colour = colours[name]
         xs, ys = zip(*places, strict=True)
         axes.plot(xs, ys, color=colour, linewidth=1.2, alpha=0.7, marker="o", markersize=3)
         axes.plot(xs[:1], ys[:1], "o", color="white", markeredgecolor=colour, markersize=8, markeredgewidth=1.6)
         axes.plot(xs[-1:], ys[-1:], "*", color=colour, markeredgecolor="white", markersize=14, label=name)
     axes.set(xlabel="uniformity (lower is better)", ylabel="alignment (lower is better)")
     axes.margins(0.12)
-    if len(paths) > 1:
+    if len(colours) > 1:
         axes.legend(frameon=False, fontsize=8.5)
     return to_png(figure)
 

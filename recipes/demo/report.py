@@ -88,7 +88,8 @@ def curve_picture(histories: dict[str, list[dict]], before: float) -> bytes:
     """The score of the development pairs over the steps of both trainings."""
     lines = {title: points(evaluations(history), SCORE) for title, history in histories.items()}
     best = {title: max(line, key=lambda point: point[1]) for title, line in lines.items()}
-    return plots.curves(lines, "Spearman x100, development pairs", dict.fromkeys(lines, before), best, COLOURS[1:])
+    colours = dict(zip(lines, COLOURS[1:], strict=True))
+    return plots.curves(lines, "Spearman x100, development pairs", dict.fromkeys(lines, before), best, colours)
 
 
 def losses_picture(history: list[dict]) -> bytes:
