@@ -27,6 +27,7 @@ EXTRAS["test"] = sorted({package for packages in EXTRAS.values() for package in 
     "mypy>=1.15",
     "pandas-stubs>=2.2",
     "pytest>=8",
+    "pytest-cov>=7",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
     "ruff>=0.12",

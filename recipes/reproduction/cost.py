@@ -42,7 +42,8 @@ def bytes_written(flags: dict, steps: int, parameters: int) -> int:
     """Bytes that training writes: a whole checkpoint each `save_steps` steps (every `eval_steps`, where not given) and
     after the last step, and the model at the end.
 
-    A checkpoint holds the weights in float32 and AdamW's two moments; what else is in it is small.
+    A checkpoint holds the weights in float32 and AdamW's two moments; what else is in it is small. Where `save_steps`
+    is above `eval_steps`, each new best is written too, whose number nobody knows before: they are not counted.
 
     Args:
         flags: keys of recipes/train.py.

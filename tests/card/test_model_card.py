@@ -63,7 +63,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_TOKEN", CANARY)
     output = tmp_path_factory.mktemp("run") / "my-model"
-    values = {**sources, "output_dir": output, "threshold": "null", "use_cpu": True}
+    values = {**sources, "output_dir": output, "threshold": "null", "use_cpu": True, "report": "none"}
     values |= {"max_steps": 4, "eval_steps": 2, "logging_steps": 1, "per_device_train_batch_size": 8}
     values |= {"hub_token": CANARY, "optim_args": f"a={output}/x", "lr_scheduler_type": "cosine"}
     with patch.context(), contextlib.redirect_stdout(io.StringIO()):

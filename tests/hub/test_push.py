@@ -27,7 +27,14 @@ from kdmcse_hf.hub.push import Pushed
 from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.hub.worker_client import WORKER, Target
 
-QUICK = {"max_steps": 9, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "use_cpu": True}
+QUICK = {
+    "max_steps": 9,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-2,
+    "use_cpu": True,
+    "report": "none",
+}
 CANARY = "hf_alice_write"
 # Always tried: on the Xet path the phases that differ from LFS. hf_xet asks for its token itself, again and again,
 # until it is killed.

@@ -1,7 +1,7 @@
 """Small stand-ins for published sets, in the folders, files and fields that their archives unpack to.
 
-Flickr30k Entities and its images, Karpathy's split files, COCO 2014, MCSE's and KDMCSE's released feature files and
-Wiki1M. Images show coloured shapes and have five captions each, as the real ones have people and dogs.
+Flickr30k Entities and its images, Karpathy's split files, COCO 2014, MCSE's and KDMCSE's released feature files,
+Wiki1M and SentEval. Images show coloured shapes and have five captions each, as the real ones have people and dogs.
 """
 
 import json
@@ -11,6 +11,8 @@ import random
 import numpy as np
 import tiny
 from PIL import Image, ImageDraw
+
+from kdmcse_hf.evaluation.senteval import SICK_FILES, STSB_FILES, YEARS
 
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
 SHAPES = {"circle": "ellipse", "square": "rectangle"}
@@ -153,3 +155,30 @@ def write_wiki(folder: pathlib.Path, rows: int) -> pathlib.Path:
     path = folder / "wiki1m_for_simcse.txt"
     path.write_text("\n".join(tiny.sentences(rows, seed=9)) + "\n", encoding="utf-8")
     return path
+
+
+def write_senteval(folder: pathlib.Path, pairs: int = 6) -> pathlib.Path:
+    """SentEval's STS sets as `senteval.tar` unpacks: input and gold files a subset, STS-B's and SICK's own tables."""
+    seed = 0
+    for task, subsets in YEARS.items():
+        (folder / "STS" / f"{task}-en-test").mkdir(parents=True)
+        for subset in subsets:
+            rows, seed = tiny.pairs(pairs, seed=seed), seed + 1
+            sentences = [f"{row['sentence1']}\t{row['sentence2']}" for row in rows]
+            for kind, lines in (("input", sentences), ("gs", [f"{row['score']:.3f}" for row in rows])):
+                path = folder / "STS" / f"{task}-en-test" / f"STS.{kind}.{subset}.txt"
+                path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "STS" / "STSBenchmark").mkdir()
+    for name in STSB_FILES.values():
+        rows, seed = tiny.pairs(pairs, seed=seed), seed + 1
+        lines = [f"g\tf\ty\t0\t{row['score']:.3f}\t{row['sentence1']}\t{row['sentence2']}" for row in rows]
+        (folder / "STS" / "STSBenchmark" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "SICK").mkdir()
+    for name in SICK_FILES.values():
+        rows, seed = tiny.pairs(pairs, seed=seed), seed + 1
+        lines = ["pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment"]
+        for number, row in enumerate(rows):
+            score = 1 + 0.8 * row["score"]
+            lines.append(f"{number}\t{row['sentence1']}\t{row['sentence2']}\t{score:.2f}\tNEUTRAL")
+        (folder / "SICK" / name).write_text("\r\n".join(lines) + "\r\n", encoding="utf-8")
+    return folder

@@ -19,13 +19,7 @@ from unittest import mock
 import torch
 import torch.multiprocessing
 
-PRELOADED = [
-    "objective_steps",
-    "killed_runs",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-    "freeze_imports",
-]
+PRELOADED = ["objective_steps", "killed_runs", "warm_up"]
 
 
 @functools.cache
