@@ -19,9 +19,7 @@ from kdmcse_hf.commands.__main__ import COMMANDS
 from kdmcse_hf.version import __version__
 
 CONFIGURATIONS = sorted(path.name for path in (ROOT / "recipes" / "configs").glob("*.yaml"))
-NOT_COPIED = shutil.ignore_patterns(
-    ".*", *(line.rstrip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split())
-)
+FOLDERS = ("kdmcse_hf", "recipes", "tests", "docs", "benchmarks", "model_cards")
 
 
 def sources(folder: str) -> set[str]:
@@ -32,9 +30,16 @@ def sources(folder: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory) -> pathlib.Path:
-    """The folder of the source distribution and of the wheel that was built from it, both from a copy of the tree."""
+    """The folder of the source distribution and of the wheel that was built from it, both from a copy of the tree.
+
+    Nothing is copied that earlier builds or runs left in the checkout.
+    """
     folder = tmp_path_factory.mktemp("build")
-    shutil.copytree(ROOT, folder / "tree", ignore=NOT_COPIED)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("[!.]*"):
+        if path.is_file():
+            shutil.copy(path, folder / "tree")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder / "dist"), str(folder / "tree")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -88,7 +93,7 @@ def test_the_source_distribution_holds_the_project(distributions):
     (archive,) = distributions.glob("*.tar.gz")
     with tarfile.open(archive) as content:
         names = {member.name.partition("/")[2] for member in content.getmembers() if member.isfile()}
-    for folder in ("kdmcse_hf", "recipes", "tests", "docs", "benchmarks", "model_cards"):
+    for folder in FOLDERS:
         assert sources(folder) <= names, folder
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt"} <= names
     assert not [name for name in names if name.endswith((".pyc", ".stamp")) or name.startswith((".", "build/"))]

@@ -92,7 +92,7 @@ def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory:
     values |= {"seed": seed, "output_dir": name}
     processes = f"--num_processes {world_size} " if world_size > 1 else ""
     lines = [
-        f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
+        f"accelerate launch {processes}-m kdmcse_hf.commands.train {RECIPE_NAME} [--key value ...]",
         f"Keys that are not here had the defaults of kdmcse_hf {__version__}, transformers {version('transformers')}.",
     ]
     if local := [key for key, value in public.items() if _is_local(key, value)]:

@@ -39,7 +39,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
         if columns:
             raise ValueError(
                 f"multimodal_dataset {source} names images and their captions; the objective needs the teacher's "
-                f"features of them ({', '.join(columns)}): make them by recipes/extract_features.py"
+                f"features of them ({', '.join(columns)}): make them by `kdmcse extract-features`"
             )
         return Captions(annotations, source)
     dataset = load_rows(source, "multimodal_dataset")
@@ -47,7 +47,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
             f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
-            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from images"
+            f"has {', '.join(dataset.column_names)}. `kdmcse extract-features` writes such a dataset from images"
         )
     check_strings(dataset, "text", source)
     read = [name for name in (*needed, "image_id") if name in dataset.column_names]

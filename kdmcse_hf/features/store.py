@@ -62,7 +62,7 @@ class FeatureStore:
         """
         path = pathlib.Path(path)
         if not cls.is_store(path):
-            raise FileNotFoundError(f"{path} is not a feature directory: recipes/extract_features.py makes one")
+            raise FileNotFoundError(f"{path} is not a feature directory: `kdmcse extract-features` makes one")
         if not (path / "manifest.json").is_file():
             raise ValueError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))

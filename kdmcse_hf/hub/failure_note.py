@@ -16,8 +16,8 @@ _TEXT = """# Not on the Hub
 | when | {when} |
 | what happened | {problem} |
 
-The model is whole in that folder and nothing is lost. To push it, from the project's root and after `hf auth login`
-with a token that may write:
+The model is whole in that folder and nothing is lost. To push it, after `hf auth login` with a token that may
+write:
 
     {command}
 """
@@ -25,7 +25,7 @@ with a token that may write:
 
 def push_command(directory: str | pathlib.Path, target: Target) -> str:
     """The command line that pushes a repository later. It holds no token."""
-    words = ["python", "recipes/push.py", str(pathlib.Path(directory).absolute()), target.repo_id]
+    words = ["python", "-m", "kdmcse_hf.commands.push", str(pathlib.Path(directory).absolute()), target.repo_id]
     words += ["--revision", target.revision] if target.revision != "main" else []
     words += ["--private"] if target.private else []
     return shlex.join(words)

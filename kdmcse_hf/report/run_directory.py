@@ -174,8 +174,8 @@ def _missing(run: Run) -> list[str]:
         "config.json with a `kdmcse` entry: no values of the objective": run.objective,
         f"{RECIPE_NAME}: no keys of the run and no command to repeat it": run.recipe,
         "README.md, the model card: base model and versions are not known from it": run.card,
-        "scores.json: no STS table (recipes/evaluate.py DIR --tasks sts --output_json writes it)": run.scores,
-        "inspection.json: nothing of the teacher (recipes/inspect_teacher.py writes it)": run.inspection,
+        "scores.json: no STS table (`kdmcse evaluate DIR --tasks sts --output_json` writes it)": run.scores,
+        "inspection.json: nothing of the teacher (`kdmcse inspect-teacher` writes it)": run.inspection,
         f"{ENVIRONMENT_NAME}: the machine that trained is not recorded": run.environment,
     }
     return [sentence for sentence, value in absent.items() if not value]

@@ -79,7 +79,7 @@ class TestAnnotationFiles:
         assert by_image(load_captions(str(tmp_path / "captions.json"), ())) == [["A dog runs", "A cat"]]
 
     def test_an_objective_that_reads_features_is_told_how_to_make_them(self, flickr):
-        with pytest.raises(ValueError, match=r"needs the teacher's features.*extract_features"):
+        with pytest.raises(ValueError, match=r"needs the teacher's features.*kdmcse extract-features"):
             load_captions(str(flickr[0] / "flickr30k_entities"), ("image_embeds",))
 
     @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_image_features_alone(tmp_path):
 def test_what_is_no_store_is_refused(tmp_path):
     """Another directory, another format, a file of another size: each says what to do."""
     assert not FeatureStore.is_store(tmp_path)
-    with pytest.raises(FileNotFoundError, match="extract_features.py makes one"):
+    with pytest.raises(FileNotFoundError, match="`kdmcse extract-features` makes one"):
         FeatureStore.open(tmp_path)
     write_store(tmp_path)
     assert FeatureStore.is_store(tmp_path)

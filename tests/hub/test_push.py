@@ -222,7 +222,7 @@ def test_training_pushes_bests_alone_each_whole_and_proves_the_last(online, sour
     state = json.loads((output / "trainer_state.json").read_text())
     scores = {}
     for entry in state["log_history"]:
-        if "eval_stsb_spearman" in entry:
+        if "eval_stsb_spearman" in entry and entry["step"] > 0:  # the untrained model is no candidate
             scores.setdefault(entry["step"], entry["eval_stsb_spearman"])  # the restored best is scored again, last
     steps = {(output / f"checkpoint-{step}" / "model.safetensors").read_bytes(): step for step in (3, 6, 9)}
     pushed = [steps[online.files("alice/model", commit)["model.safetensors"]] for commit in reversed(commits[:-1])]
@@ -301,7 +301,7 @@ def test_a_network_gone_at_the_end_loses_nothing_and_one_command_mends_it(online
     assert status == 0
     assert "not pushed to alice/model" in out
     note = (output / "PUSH_FAILED.md").read_text()
-    assert f"python recipes/push.py {output} alice/model" in note
+    assert f"python -m kdmcse_hf.commands.push {output} alice/model" in note
     online.come_back()
     status, out, err = start(push, output, "alice/model")
     assert status == 0, err
@@ -410,7 +410,7 @@ class TestBestPusher:
         pusher._note_unfinished_push()  # as at the exit of the process
         note = (tmp_path / "PUSH_FAILED.md").read_text()
         assert "the run ended before the push did" in note
-        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in note
+        assert f"python -m kdmcse_hf.commands.push {tmp_path / 'a'} alice/model" in note
         assert not list(tmp_path.glob(".push-*"))
         thread = pusher._thread
         go_on.set()
@@ -434,10 +434,12 @@ class TestBestPusher:
             "not pushed to alice/model: gone",
             "not pushed to alice/model: gone again",
         ]
-        assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in said[0]
+        assert f"python -m kdmcse_hf.commands.push {tmp_path / 'a'} alice/model" in said[0]
         pushed = pusher.finish(str(tmp_path / "b"), "b")
         assert len(said) == 2
-        assert str(pushed).endswith(f"to push it later:\n    python recipes/push.py {tmp_path / 'b'} alice/model")
+        assert str(pushed).endswith(
+            f"to push it later:\n    python -m kdmcse_hf.commands.push {tmp_path / 'b'} alice/model"
+        )
 
     def test_whatever_goes_wrong_there_is_a_note(self, pusher, tmp_path, monkeypatch):
         def push(*arguments):

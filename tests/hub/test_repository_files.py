@@ -116,7 +116,7 @@ def test_names_and_branches_that_are_allowed():
 def test_the_command_survives_a_shell_and_holds_no_token(tmp_path):
     target = Target("alice/model", "dev", private=True, token="hf_canary_secret")
     command = push_command(tmp_path / "my model", target)
-    assert command == f"python recipes/push.py '{tmp_path}/my model' alice/model --revision dev --private"
+    assert command == f"python -m kdmcse_hf.commands.push '{tmp_path}/my model' alice/model --revision dev --private"
     write_note(str(tmp_path), tmp_path / "my model", target, "HTTP status 503")
     note = (tmp_path / "PUSH_FAILED.md").read_text()
     assert command in note

@@ -217,7 +217,7 @@ def test_the_page_stands_alone(single):
 def test_settings_versions_environment_and_the_command_to_repeat_are_there(runs, single):
     page = Page(single)
     recipe = yaml.safe_load((runs["kdmcse"] / "training.yaml").read_text(encoding="utf-8"))
-    assert "accelerate launch recipes/train.py training.yaml" in page.text
+    assert "accelerate launch -m kdmcse_hf.commands.train training.yaml" in page.text
     assert f"learning_rate: {recipe['learning_rate']}" in page.text
     for row in (["margin", "0.125"], ["threshold", "0.85"], ["max_steps", "8"], ["world_size", "1"], ["steps", "8"]):
         assert row in page.rows
