@@ -2,6 +2,7 @@
 
 from ..card.run_summary import RunSummary
 
+_LARGEST = 100.0  # of Spearman and of MRR, x100
 _NAMES = {"spearman": "Spearman", "mrr": "MRR"}
 
 
@@ -25,7 +26,12 @@ def closing_lines(run: RunSummary, learning_rate: float) -> list[str]:
         rows += [("best", best, trained[best]), ("last", max(trained), trained[max(trained)])]
     name = f"{run.dev_name}, {_NAMES[run.metric.rpartition('_')[2]]} x100"
     lines = [name, *(f"  {label:<8}step {step:>6}{score:>9.2f}" for label, step, score in rows)]
-    if 0 in points and trained and trained[best] <= points[0]:
+    if 0 in points and trained and trained[best] == points[0] == _LARGEST:
+        lines.append(
+            "The score was the largest possible before training and still is, so it cannot tell whether the run "
+            "helped. Take more captions or pairs, or another measure."
+        )
+    elif 0 in points and trained and trained[best] <= points[0]:
         lines += _worse(run, points[0] - trained[best], learning_rate)
     return lines
 

@@ -5,6 +5,7 @@ A new one is a subclass here with a line in `OBJECTIVES`, or a class of the user
 log, the model card and its curve all follow from the class.
 """
 
+import difflib
 import importlib
 import importlib.util
 import math
@@ -285,8 +286,10 @@ def objective_class(name: str) -> type[Objective]:
         ValueError: no such objective.
     """
     if name not in OBJECTIVES:
+        near = difflib.get_close_matches(str(name), OBJECTIVES, 1)
+        guess = f"did you mean {near[0]}? O" if near else "o"
         raise ValueError(
-            f"objective is {name!r}: one of {', '.join(OBJECTIVES)} is needed, or a class of your own as "
+            f"objective is {name!r}: {guess}ne of {', '.join(OBJECTIVES)} is needed, or a class of your own as "
             "module:Class or file.py:Class, which is imported where you name it yourself (the argument objective of "
             "training and from_encoder, config_overrides of from_pretrained, or load_objective)"
         )

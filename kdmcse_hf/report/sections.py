@@ -87,6 +87,9 @@ def verdict(run: Run) -> Verdict:
         return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
     start, gain = found.before[1][found.score], found.gain(found.best)
     change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
+    if gain == 0 and start == 100 and found.score.endswith(("spearman", "mrr")):  # their largest value
+        text = f"{title} was {change}. It could not rise: nothing says whether training helped. Take more captions or "
+        return Verdict("unknown", text + "pairs, or another measure.")
     if not gain > 0:  # type: ignore[operator]
         return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")  # type: ignore[arg-type]
     text = f"Better than the start by {figure_text(gain)}: {title} was {change}."

@@ -36,5 +36,12 @@ def test_a_run_that_changed_nothing_is_not_called_better():
     assert "not better than the start" in "\n".join(closing_lines(summary({0: 5.0, 5: 5.0}, best_step=5), 1e-5))
 
 
+def test_a_score_that_was_the_largest_possible_from_the_start_is_no_judgement_of_the_run():
+    text = "\n".join(closing_lines(summary({0: 100.0, 5: 100.0}, best_step=5), 1e-5))
+    assert "cannot tell whether the run helped" in text
+    assert "learning rate" not in text
+    assert "worse than the start by 10.00" in "\n".join(closing_lines(summary({0: 100.0, 5: 90.0}, best_step=5), 1e-5))
+
+
 def test_a_run_that_was_not_scored_says_so():
     assert closing_lines(summary({}, best_step=None), 1e-5) == ["not evaluated (eval_strategy: no)"]

@@ -68,7 +68,8 @@ def test_a_file_is_named_without_its_folder(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("simce", "one of simcse, arccse"),
+        ("simce", r"did you mean simcse\? One of simcse, arccse"),
+        ("word2vec", "'word2vec': one of simcse, arccse"),
         ("nowhere:Mine", "cannot be imported"),
         ("nowhere.py:Mine", "there is no file nowhere.py"),
         ("json:JSONDecoder", "no subclass of kdmcse_hf.Objective"),

@@ -156,6 +156,7 @@ def test_nan_is_never_the_best_and_a_run_that_diverged_is_called_worse_at_the_en
     [
         ({0: 64.7, 5: 47.8, 10: 40.0}, "worse", "Worse than the start: Spearman (stsb) was 64.70 before training"),
         ({0: 64.7, 5: 64.7}, "worse", "No better than the start"),
+        ({0: 100.0, 5: 100.0}, "unknown", "It could not rise"),
         ({0: 20.0, 5: 60.0, 10: 50.0}, "better", "Better than the start by 40.00"),
         ({0: 20.0, 5: 60.0, 10: 10.0}, "better", "But the last evaluation, 10.00 after step 10, is worse than"),
         ({5: 60.0}, "unknown", "eval_on_start: true measures it"),
