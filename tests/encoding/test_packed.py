@@ -1,0 +1,277 @@
+"""Padding-free encoding: the embeddings and gradients of the padded encoder, with dropout where it belongs."""
+
+import copy
+import dataclasses
+
+import packing_families
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packing_families import CONFIGS, LAYERS, batch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import AutoModel, AutoTokenizer
+
+from kdmcse_hf.encoding.packed import PACKED_SDPA, embed_packed, sentence_lengths
+from kdmcse_hf.encoding.pooling import POOLINGS, pool
+from kdmcse_hf.encoding.support import packing_support
+
+LENGTHS = [7, 2, 19, 7, 1, 12, 19, 30, 3]
+BAR = 2e-6
+
+
+def padded(encoder, tokens: dict, pooling: str) -> torch.Tensor:
+    return pool(encoder(**tokens).last_hidden_state, tokens["attention_mask"], pooling)
+
+
+def packed(encoder, tokens: dict, pooling: str, **options) -> torch.Tensor:
+    lengths = sentence_lengths(tokens["attention_mask"])
+    return embed_packed(encoder, packing_support(encoder).plan, tokens["input_ids"], lengths, pooling, **options)
+
+
+def with_gradients(encoder, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The embeddings and the gradients of a loss that treats each of their elements differently."""
+    encoder.zero_grad()
+    weights = torch.linspace(-1, 1, embeddings.numel(), dtype=embeddings.dtype).view_as(embeddings)
+    (embeddings * weights).mean().backward()
+    gradients = {name: p.grad.clone() for name, p in encoder.named_parameters() if p.grad is not None}
+    return {"embeddings": embeddings.detach(), **gradients}
+
+
+def assert_within(found: dict, expected: dict, bar: float = BAR) -> None:
+    """Equal up to `bar`, and no gradient where the other has none but zeros."""
+    for name in found.keys() | expected.keys():
+        one, other = (values.get(name, torch.zeros(())) for values in (found, expected))
+        assert (one - other).abs().max() <= bar, f"{name} differs by {(one - other).abs().max():.1e}"
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_embeddings_and_gradients_are_those_of_the_padded_encoder(family, pooling):
+    encoder, stock = packing_families.encoder(family).eval(), packing_families.encoder(family).eval()
+    tokens = batch(LENGTHS)
+    expected = with_gradients(stock, padded(stock, tokens, pooling))
+    found = with_gradients(encoder, packed(encoder, tokens, pooling))
+    assert encoder.config._attn_implementation == PACKED_SDPA != stock.config._attn_implementation
+    assert_within(found, expected)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_real_encoder_agrees_on_real_sentences(minilm, shared, pooling):
+    lines = (shared / "data/text/wiki1m_head.txt").read_text(encoding="utf-8").splitlines()[:24]
+    options = {"padding": True, "truncation": True, "max_length": 32, "return_token_type_ids": False}
+    tokens = AutoTokenizer.from_pretrained(minilm)(lines, **options, return_tensors="pt")
+    encoder, stock = (AutoModel.from_pretrained(minilm).eval() for _ in range(2))
+    expected, found = padded(stock, tokens, pooling), packed(encoder, tokens, pooling)
+    assert (found - expected).abs().max() <= BAR
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    max_tokens=st.none() | st.integers(1, 80),
+    pooling=st.sampled_from(POOLINGS),
+    family=st.sampled_from(["bert", "roberta", "modernbert"]),
+)
+def test_any_lengths_in_any_order_and_any_parts_give_the_same(lengths, max_tokens, pooling, family):
+    encoder = packing_families.encoder(family).eval()
+    tokens = batch(lengths)
+    expected = with_gradients(encoder, padded(encoder, tokens, pooling))
+    assert_within(with_gradients(encoder, packed(encoder, tokens, pooling, max_tokens=max_tokens)), expected, 4e-6)
+
+
+def test_ids_beyond_a_sentence_do_not_matter():
+    encoder, tokens = packing_families.encoder("roberta").eval(), batch(LENGTHS)
+    expected = packed(encoder, tokens, "mean")
+    tokens["input_ids"] = tokens["input_ids"].where(tokens["attention_mask"].bool(), 1)
+    noise = batch(LENGTHS, seed=1)["input_ids"].where(~tokens["attention_mask"].bool(), tokens["input_ids"])
+    assert torch.equal(packed(encoder, {**tokens, "input_ids": noise}, "mean"), expected)
+
+
+def test_a_padding_token_inside_a_sentence_has_the_position_that_the_family_gives_it():
+    encoder, tokens = packing_families.encoder("roberta").eval(), batch(LENGTHS)
+    tokens["input_ids"][2, 5] = encoder.config.pad_token_id
+    assert (packed(encoder, tokens, "mean") - padded(encoder, tokens, "mean")).abs().max() <= BAR
+
+
+def test_without_packing_the_implementation_is_sdpa_bit_for_bit():
+    for family in ("bert", "modernbert"):
+        encoder, stock = packing_families.encoder(family).train(), packing_families.encoder(family).train()
+        assert packing_support(encoder).plan is not None
+        for tokens in (batch(LENGTHS), batch([7, 7])):
+            results = []
+            for each in (encoder, stock):
+                torch.manual_seed(0)
+                results.append(with_gradients(each, padded(each, tokens, "mean")))
+            assert all(torch.equal(results[0][name], results[1][name]) for name in results[1])
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert", "albert", "nomic", "eurobert"])
+def test_two_training_views_differ_by_attention_dropout_alone(family):
+    encoder = packing_families.encoder(family).train()
+    dropouts = [module for module in encoder.modules() if isinstance(module, torch.nn.Dropout)]
+    tokens, plan = batch([9, 9, 4]), packing_support(encoder).plan
+    for module in dropouts:  # the attention's own dropout is given to the kernel as a number
+        module.register_forward_hook(lambda module, inputs, output: inputs[0])
+    for first in {True, plan.last_layer is None}:
+        plan = plan if first else dataclasses.replace(plan, last_layer=None)
+        views = [embed_packed(encoder, plan, tokens["input_ids"], [9, 9, 4], "cls") for _ in range(2)]
+        assert (views[0] - views[1]).abs().amax(dim=1).min() > 1e-3, "each sentence has its own masks"
+    encoder.eval()
+    views = [embed_packed(encoder, plan, tokens["input_ids"], [9, 9, 4], "cls") for _ in range(2)]
+    assert torch.equal(*views)
+
+
+def test_attention_dropout_is_right_on_average():
+    """The mean over many masks of one attention layer's output is its output without dropout."""
+    encoder = packing_families.encoder("bert", attention_probs_dropout_prob=0.3, hidden_dropout_prob=0.0)
+    plan, kernel_outputs = packing_support(encoder).plan, []
+    attention = encoder.encoder.layer[0].attention.self
+    attention.register_forward_hook(lambda module, inputs, output: kernel_outputs.append(output[0].detach()))
+    tokens = batch([8, 5])
+    embed_packed(encoder.eval(), plan, tokens["input_ids"], [8, 5], "mean")
+    encoder.train()
+    with torch.no_grad():
+        for _ in range(1000):
+            embed_packed(encoder, plan, tokens["input_ids"], [8, 5], "mean")
+    expected, *samples = kernel_outputs
+    samples = torch.stack(samples)
+    error = samples.std(dim=0) / len(samples) ** 0.5
+    assert ((samples.mean(dim=0) - expected).abs() < 5 * error + 1e-6).all()
+    assert samples.std(dim=0).min() > 1e-3
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_replays_the_same_step(family, pooling, reentrant):
+    results, tokens = [], batch(LENGTHS)
+    for checkpointed in (False, True):
+        encoder = packing_families.encoder(family)
+        packing_support(encoder)
+        if checkpointed:
+            encoder.gradient_checkpointing_enable({"use_reentrant": reentrant})
+            encoder.enable_input_require_grads()
+        torch.manual_seed(0)
+        plan = packing_support(encoder).plan
+        if reentrant and not checkpointed:  # reentrant checkpointing computes the last layer on all tokens
+            plan = dataclasses.replace(plan, last_layer=None)
+        embeddings = embed_packed(encoder.train(), plan, tokens["input_ids"], LENGTHS, pooling)
+        results.append(with_gradients(encoder, embeddings))
+    assert_within(results[1], results[0], 1e-7)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_gradient_caching_by_tokens_replays_dropout(pooling):
+    """Against the same parts with all activations kept: the same masks, so the same gradients."""
+    encoder, tokens = packing_families.encoder("bert").train(), batch(LENGTHS)
+    plan = packing_support(encoder).plan
+    torch.manual_seed(0)
+    cached = with_gradients(encoder, packed(encoder, tokens, pooling, max_tokens=40))
+    torch.manual_seed(0)
+    order = sorted(range(len(LENGTHS)), key=lambda row: -LENGTHS[row])
+    parts, kept = [order[:1], order[1:3], order[3:]], torch.zeros(len(LENGTHS), 16)
+    assert [sum(LENGTHS[row] for row in part) for part in parts] == [30, 38, 32]
+    for part in parts:
+        embeddings = embed_packed(encoder, plan, tokens["input_ids"][part], [LENGTHS[row] for row in part], pooling)
+        kept = kept.index_put((torch.tensor(part),), embeddings)
+    assert_within(cached, with_gradients(encoder, kept), 1e-7)
+
+
+def test_gradient_caching_holds_the_activations_of_few_tokens():
+    encoder, tokens, kept = packing_families.encoder("bert").train(), batch(LENGTHS), {}
+    packing_support(encoder)
+    for max_tokens in (None, 30):
+        total = 0
+
+        def count(tensor):
+            nonlocal total
+            total += tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            packed(encoder, tokens, "mean", max_tokens=max_tokens)
+        kept[max_tokens] = total
+    assert kept[30] < kept[None] / 4
+
+
+def test_without_gradients_the_parts_are_simply_encoded_one_after_another():
+    encoder, tokens, widths = packing_families.encoder("bert").eval(), batch(LENGTHS), []
+    packing_support(encoder)
+    encoder.embeddings.register_forward_hook(lambda module, inputs, output: widths.append(output.shape[:2]))
+    with torch.inference_mode():
+        packed(encoder, tokens, "mean", max_tokens=40)
+    assert widths == [(1, 30), (1, 38), (1, 32)]
+
+
+def test_a_copy_of_an_encoder_is_packed_by_its_own_layers():
+    encoder, tokens = packing_families.encoder("bert").eval(), batch(LENGTHS)
+    expected = packed(encoder, tokens, "cls")
+    duplicate = copy.deepcopy(encoder)
+    assert torch.equal(packed(duplicate, tokens, "cls"), expected)
+    assert packing_support(duplicate).plan.last_layer is duplicate.encoder.layer[-1]
+    with torch.no_grad():
+        duplicate.encoder.layer[-1].output.dense.weight.add_(1)
+    assert not torch.allclose(packed(duplicate, tokens, "cls"), expected)
+    assert torch.equal(packed(encoder, tokens, "cls"), expected)
+
+
+def test_bfloat16_autocast_is_as_near_to_float32_as_the_padded_encoder():
+    encoder, tokens = packing_families.encoder("bert").eval(), batch(LENGTHS)
+    exact = padded(encoder, tokens, "mean")
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = packed(encoder, tokens, "mean"), padded(encoder, tokens, "mean")
+    assert (ours - exact).norm() < 1.5 * (theirs - exact).norm()
+
+
+def test_a_saved_model_says_nothing_of_packing(tmp_path):
+    encoder = packing_families.encoder("bert")
+    packing_support(encoder)
+    encoder.save_pretrained(tmp_path)
+    assert "packed" not in (tmp_path / "config.json").read_text()
+    assert AutoModel.from_pretrained(tmp_path).config._attn_implementation == "sdpa"
+
+
+class NoNumbersRead(TorchDispatchMode):
+    """Fails where a number is read from a tensor, for which the host would have to wait on a GPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function is not torch.ops.aten._local_scalar_dense.default, "a number is read from a tensor"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", ["roberta", "modernbert"])
+@pytest.mark.parametrize("max_tokens", [None, 40])
+def test_with_lengths_from_the_collator_nothing_waits_for_the_device(family, pooling, max_tokens):
+    encoder, tokens = packing_families.encoder(family).train(), batch(LENGTHS)
+    plan = packing_support(encoder).plan
+    with NoNumbersRead():
+        embed_packed(encoder, plan, tokens["input_ids"], LENGTHS, pooling, max_tokens).sum().backward()
+        with pytest.raises(AssertionError, match="a number is read"):
+            sentence_lengths(tokens["attention_mask"])
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([[1, 1, 0], [0, 1, 1]], "padding_side='right'"),
+        ([[1, 0, 1], [1, 1, 1]], "padding_side='right'"),
+        ([[1, 1, 1], [0, 0, 0]], "sentence 1 of the batch has no tokens"),
+    ],
+)
+def test_masks_that_cannot_be_packed_are_refused(mask, message):
+    with pytest.raises(ValueError, match=message):
+        sentence_lengths(torch.tensor(mask))
+
+
+def test_lengths_that_are_not_those_of_the_rows_are_refused():
+    encoder, tokens = packing_families.encoder("bert"), batch([3, 4])
+    plan = packing_support(encoder).plan
+    with pytest.raises(ValueError, match="3 entries for 2 sentences"):
+        embed_packed(encoder, plan, tokens["input_ids"], [3, 4, 4], "cls")
+
+
+def test_families_have_as_many_layers_as_the_tests_want():
+    """Windows and first tokens need a layer before the last."""
+    assert all(packing_families.encoder(name).config.num_hidden_layers == LAYERS for name in CONFIGS)
