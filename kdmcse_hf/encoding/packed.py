@@ -1,6 +1,5 @@
 """Padding-free encoding: the tokens of all sentences as one row, with attention within each sentence."""
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,65 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
-from .kernels import Kernel, Spans, kernel_for
-from .last_layer import keys_and_values, loses_gradients
-
-# The name of the attention implementation. It holds "sdpa" so that transformers refuses it where it refuses SDPA.
-PACKED_SDPA = "packed_sdpa"
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What attention modules are told about a packed row, as the keyword argument `packed` of the encoder.
-
-    Args:
-        keys: spans of the sentences.
-        kernel: computes attention within them.
-        only_first: the last layer is to be computed on the first token of each sentence only.
-        queries: spans of the queries where these are the first tokens only, `keys` otherwise.
-        states: (1, T, hidden) input of a layer that computes first tokens only, for its keys and values.
-    """
-
-    keys: Spans
-    kernel: Kernel
-    only_first: bool = False
-    queries: Spans | None = None
-    states: torch.Tensor | None = None
-
-    def asked_by_first(self, states: torch.Tensor) -> "Packed":
-        """The same row for a layer whose queries are first tokens only."""
-        queries = Spans.of((1,) * len(self.keys.lengths), states.device)
-        return dataclasses.replace(self, queries=queries, states=states, only_first=False)
-
-    def attend(self, module: nn.Module, query, key, value, dropout, scaling, sliding_window=None, **kwargs):
-        """Queries, keys and values (1, heads, T, width) -> (1, T, heads, width)."""
-        if getattr(module, "is_causal", True) or kwargs.get("is_causal"):
-            raise ValueError("attention is causal")
-        if unknown := [name for name in ("position_bias", "softcap", "s_aux") if kwargs.get(name) is not None]:
-            raise ValueError(f"attention takes {', '.join(unknown)}")
-        if self.states is not None:
-            key, value = keys_and_values(module, self.states, key.shape[-1])
-        groups = query.shape[1] // key.shape[1]
-        query, key, value = (
-            states.transpose(1, 2)[0] for states in (query, repeat_kv(key, groups), repeat_kv(value, groups))
-        )
-        queries = self.queries or self.keys
-        return self.kernel(query, key, value, queries, self.keys, dropout, scaling, sliding_window)[None]
-
-
-def packed_attention(module, query, key, value, attention_mask, dropout=0.0, scaling=None, packed=None, **kwargs):
-    """transformers' SDPA attention, or attention within each sentence where a `Packed` comes along."""
-    if packed is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    return packed.attend(module, query, key, value, dropout, scaling, **kwargs), None
-
-
-AttentionInterface.register(PACKED_SDPA, packed_attention)
-AttentionMaskInterface.register(PACKED_SDPA, sdpa_mask)
+from .kernels import Spans, kernel_for
+from .last_layer import loses_gradients
+from .packed_attention import PACKED_SDPA, Packed
 
 
 @dataclass(frozen=True)
@@ -124,10 +69,13 @@ def embed_packed(
         (N, hidden), in the order of the rows.
 
     Raises:
-        ValueError: not as many lengths as sentences; `torch.nn.DataParallel` splits tensors only.
+        ValueError: not as many lengths as sentences (`torch.nn.DataParallel` splits tensors only), or an encoder with
+            another attention implementation, which would let sentences see each other.
     """
     if len(lengths) != len(input_ids):
         raise ValueError(f"lengths has {len(lengths)} entries for {len(input_ids)} sentences: give the tokens of each")
+    if (implementation := encoder.config._attn_implementation) != PACKED_SDPA:
+        raise ValueError(f"the attention implementation is {implementation!r}: packed rows need {PACKED_SDPA!r}")
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     parts = _parts([lengths[row] for row in order], max_tokens)
     recompute = len(parts) > 1 and torch.is_grad_enabled()
@@ -161,6 +109,11 @@ def _embed_row(encoder, plan: PackingPlan, input_ids, rows: list[int], lengths: 
     only_first = pooling == "cls" and plan.last_layer is not None and not loses_gradients(plan.last_layer)
     states = encode_row(encoder, plan.padding_idx, input_ids, rows, Packed(spans, kernel, only_first))
     if only_first:
+        if len(states) != len(rows):
+            raise RuntimeError(
+                f"the last layer of {type(encoder).__name__} is not the one that was found when the model was made: "
+                "change the layers of an encoder before"
+            )
         return states
     if pooling == "cls":
         return states.index_select(0, spans.boundaries[:-1])
@@ -196,6 +149,7 @@ def encode_row(
 
 
 def pool_mean(states: torch.Tensor, spans: Spans) -> torch.Tensor:
-    """(T, hidden) states -> (N, hidden) means over the tokens of each sentence, summed in float32."""
-    means = [run.float().mean(dim=1) for run in spans.split(states)]
+    """(T, hidden) states -> (N, hidden) means over the tokens of each sentence, summed in float32 at least."""
+    wide = torch.promote_types(states.dtype, torch.float32)
+    means = [run.mean(dim=1, dtype=wide) for run in spans.split(states)]
     return torch.cat(means).to(states.dtype)

@@ -11,7 +11,8 @@ from transformers.utils import logging
 
 from .kernels import Spans, kernel_for
 from .last_layer import find_last_layer, keys_and_values, only_first_tokens
-from .packed import PACKED_SDPA, Packed, PackingPlan, encode_row
+from .packed import PackingPlan, encode_row
+from .packed_attention import PACKED_SDPA, Packed
 
 logger = logging.get_logger(__name__)
 
@@ -30,15 +31,17 @@ class PackingSupport:
 
 
 def packing_support(encoder: PreTrainedModel) -> PackingSupport:
-    """Whether and how an encoder takes packed rows; tried once and kept with the encoder.
+    """Whether and how an encoder takes packed rows; tried once and kept with the encoder. It is tried again only if
+    somebody has set another attention implementation since.
 
     Sets the attention implementation `PACKED_SDPA` where packing works, which without packing is transformers' SDPA
     bit for bit. Call it when a model is made: an attention implementation that changes between forward and backward
     breaks gradient checkpointing. What a GPU's kernel computes is checked apart from this (`kernel_for`).
     """
-    if "_packing_support" not in vars(encoder):
-        encoder._packing_support = _find_support(encoder)
-    return encoder._packing_support
+    found = getattr(encoder, "_packing_support", None)
+    if found is None or (found.plan is not None and encoder.config._attn_implementation != PACKED_SDPA):
+        found = encoder._packing_support = _find_support(encoder)
+    return found
 
 
 def attention_name(encoder: PreTrainedModel, dtype: torch.dtype | None = None) -> str:

@@ -85,3 +85,11 @@ def test_reentrant_checkpointing_would_lose_gradients_and_is_seen(reentrant, tra
     assert not loses_gradients(encoder.encoder.layer[-1])
     encoder.gradient_checkpointing_enable({"use_reentrant": reentrant})
     assert loses_gradients(encoder.encoder.layer[-1]) is expected
+
+
+def test_layers_that_were_cut_off_afterwards_are_noticed():
+    encoder, tokens = packing_families.encoder("bert").eval(), batch(LENGTHS)
+    plan = packing_support(encoder).plan
+    encoder.encoder.layer = encoder.encoder.layer[:-1]
+    with pytest.raises(RuntimeError, match="not the one that was found when the model was made"):
+        embed_packed(encoder, plan, tokens["input_ids"], LENGTHS, "cls")

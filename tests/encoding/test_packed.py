@@ -12,7 +12,8 @@ from packing_families import CONFIGS, LAYERS, batch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer
 
-from kdmcse_hf.encoding.packed import PACKED_SDPA, embed_packed, sentence_lengths
+from kdmcse_hf.encoding.packed import embed_packed, sentence_lengths
+from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.pooling import POOLINGS, pool
 from kdmcse_hf.encoding.support import packing_support
 

@@ -19,7 +19,8 @@ from transformers import (
 from kdmcse_hf.encoding import support
 from kdmcse_hf.encoding.embed import embed_sentences
 from kdmcse_hf.encoding.kernels import Spans, sdpa_by_length
-from kdmcse_hf.encoding.packed import PACKED_SDPA
+from kdmcse_hf.encoding.packed import embed_packed
+from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.support import attention_name, packing_support
 
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -120,6 +121,19 @@ def test_an_implementation_that_was_asked_for_is_left_alone():
     assert found.plan is None
     assert "'eager'" in found.reason
     assert encoder.config._attn_implementation == "eager"
+
+
+def test_an_implementation_that_is_set_later_is_respected_and_never_meets_a_packed_row():
+    encoder, tokens = packing_families.encoder("bert").eval(), batch([5, 2, 3])
+    plan = packing_support(encoder).plan
+    expected = embed_sentences(encoder, **tokens, pooling="mean")
+    encoder.set_attn_implementation("eager")
+    with pytest.raises(ValueError, match="the attention implementation is 'eager': packed rows need"):
+        embed_packed(encoder, plan, tokens["input_ids"], [5, 2, 3], "mean")
+    assert "'eager'" in packing_support(encoder).reason
+    torch.testing.assert_close(embed_sentences(encoder, **tokens, pooling="mean"), expected)
+    encoder.set_attn_implementation("sdpa")
+    assert packing_support(encoder).plan is None, "an answer is not taken back in the middle of a run"
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert"])
