@@ -13,7 +13,7 @@ gets
 
 The teacher is a STAND-IN, no vision-language model: `text_embeds` is MiniLM's own mean-pooled embedding of the
 caption, `image_embeds` the normalised mean of the embeddings of the image's *other* four captions. All students come
-from the same encoder, so the teacher knows more than they do, as CLIP does of pictures, but no picture is involved.
+from the same encoder, so the teacher knows more than they do, as CLIP does of images, but no image is involved.
 """
 
 import argparse

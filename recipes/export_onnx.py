@@ -1,36 +1,8 @@
-"""Write a model repository for ONNX Runtime, and hold its embeddings against torch's.
+"""Launcher of `kdmcse_hf.commands.export_onnx`: a model repository for ONNX Runtime."""
 
-    python recipes/export_onnx.py MODEL OUTPUT
-
-OUTPUT gets `onnx/model.onnx`, where sentence-transformers (`backend="onnx"`), optimum and text-embeddings-inference
-look for it, with the configuration, tokenizer and pooling beside; it may be MODEL itself, which keeps what it has.
-Needs the extra `onnx`.
-"""
-
-import argparse
-import pathlib
 import sys
 
-from exit_status import run_or_refuse
-
-from kdmcse_hf.encoding.onnx import export_onnx
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable input or the extra missing; anything else raises."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", metavar="MODEL", help="Hub id or directory")
-    parser.add_argument("output", metavar="OUTPUT", type=pathlib.Path, help="directory, made if it is not there")
-    parser.add_argument("--pooling", choices=("cls", "mean"), help="what the model repository declares, if absent")
-    return run_or_refuse("export_onnx.py", run, parser.parse_args(argv))
-
-
-def run(arguments: argparse.Namespace) -> None:
-    """Export, and say how close the embeddings are."""
-    export = export_onnx(arguments.model, arguments.output, arguments.pooling)
-    print(f"{export.path}: inputs {', '.join(export.inputs)}; {export.pooling} pooling")
-    print(f"largest difference to torch over the largest value: {export.difference:.1e}")
-
+from kdmcse_hf.commands.export_onnx import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,9 +12,9 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.model.released_checkpoints import load_released
 
 

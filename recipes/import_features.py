@@ -11,11 +11,12 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
+from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
-from kdmcse_hf.features.writer import FeatureWriter, sha256
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.files import sha256
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -29,7 +30,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", default="unknown", help="name of the model that made the features, for the manifest"
     )
-    parser.add_argument("--images_per_shard", type=int, default=4096, help="pictures a shard (%(default)s)")
+    parser.add_argument("--images_per_shard", type=int, default=4096, help="images per shard (%(default)s)")
     arguments = parser.parse_args(argv)
     if (arguments.hdf5 is None) != (arguments.captions is None):
         parser.error("--captions goes with --hdf5, and --hdf5 needs it")
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
     manifest = writer.finish(num_shards)
-    print(f"{manifest['captions']:,} captions of {manifest['images']:,} pictures in {arguments.output_dir}")
+    print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
     for problem, count in manifest["problems"].items():
         print(f"skipped: {count:,} x {problem}, listed in {arguments.output_dir / 'problems.jsonl'}")
 

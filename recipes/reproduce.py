@@ -14,7 +14,6 @@ import pathlib
 import subprocess
 import sys
 
-from exit_status import run_or_refuse
 from reproduction.jobs import Job
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
@@ -23,6 +22,8 @@ from reproduction.report import markdown, summarise
 from reproduction.settings import REPLICA
 from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
+
+from kdmcse_hf.commands.exit_status import run_or_refuse
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
@@ -92,11 +93,11 @@ def write_results(arguments: argparse.Namespace, job: Job) -> None:
 
 
 def draw_models(job: Job) -> None:
-    """Figures 8 to 12 by recipes/visualize.py, one picture a group."""
+    """Figures 8 to 12 by recipes/visualize.py, one figure a group."""
     for group in dict.fromkeys(setting.group for setting in job.settings):
         models = [str(job.directory(setting, job.seeds[0])) for setting in job.settings if setting.group == group]
-        picture = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
-        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(picture)], check=True)
+        figure = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
+        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(figure)], check=True)
 
 
 def draw_teacher(arguments: argparse.Namespace) -> None:

@@ -317,7 +317,7 @@ def test_a_zero_vector_has_cosine_zero():
         (lambda: SimCSELoss(temperature=0), "temperature is 0"),
         (lambda: SimCSELoss(margin=-0.1), "margin is -0.1"),
         (lambda: KDMCSELoss.paper(margin=2.0), "margin is 2.0"),
-        (lambda: KDMCSELoss(0.05, 0.1, None, "mine"), "reading is 'mine'"),
+        (lambda: KDMCSELoss(0.05, 0.1, None, "mine"), "preset is 'mine'"),
         (lambda: ListNetLoss(teacher_temperature=0), "teacher_temperature is 0"),
     ],
 )

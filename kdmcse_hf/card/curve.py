@@ -3,7 +3,7 @@
 import pathlib
 
 CURVE_NAME = "training_curve.png"
-_LOSSES = {"simcse_loss": "SimCSE", "image_loss": "image", "text_loss": "text"}
+_NOT_PARTS = ("train_loss", "eval_loss")
 
 
 def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = "STS-B dev") -> bool:
@@ -14,12 +14,16 @@ def draw_curve(history: list[dict], directory: str | pathlib.Path, pairs: str = 
         directory: of the repository.
         pairs: name of those that were scored.
     """
-    curves = {label: _points(history, name) for name, label in _LOSSES.items()}
-    curves = {label: points for label, points in curves.items() if len(points) > 1}
+    parts = dict.fromkeys(name for entry in history for name in entry if name.endswith("_loss"))
+    curves = {
+        name.removesuffix("_loss").replace("_", " "): points
+        for name in parts
+        if name not in _NOT_PARTS and len(points := _points(history, name)) > 1
+    }
     scores = _points(history, "eval_stsb_spearman")
     try:
         from matplotlib.figure import Figure
-    except ImportError:  # a picture is an extra, and a run is not to fail at its end
+    except ImportError:  # matplotlib is optional; never fail a finished run over a plot
         return False
     panels = bool(curves) + (len(scores) > 1)
     if not panels:

@@ -1,6 +1,5 @@
 """The model card of a trained model, and the files it speaks of."""
 
-import dataclasses
 import os
 import pathlib
 import re
@@ -10,24 +9,27 @@ from importlib.metadata import version
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
-from ..model.configuration_kdmcse import KDMCSEConfig
+from ..evaluation.tasks import STS_DEV
+from ..model.objectives import objective_class
+from ..version import __version__
 from .curve import CURVE_NAME, draw_curve
 from .recipe import RECIPE_NAME, hub_id, portable, write_recipe
-from .results import EVAL_RESULTS, OBJECTIVES, eval_results
+from .results import EVAL_RESULTS, eval_results
 from .run_summary import RunSummary
 
-_VERSIONS = ("kdmcse_hf", "torch", "transformers", "accelerate", "datasets")
+TEMPLATE = pathlib.Path(__file__).with_name("template.md")
+_LIBRARIES = ("torch", "transformers", "accelerate", "datasets")
 
 
-def write_card(run: RunSummary, template: str | pathlib.Path, directory: str | pathlib.Path) -> None:
+def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pathlib.Path) -> None:
     """Write `README.md` into a repository, and beside it `training.yaml` and `training_curve.png`.
 
-    `training.yaml` needs the run's `recipe`, the picture the extra `plots`; the card speaks of what is there. Test
+    `training.yaml` needs the run's `recipe`, the plot the extra `plots`; the card speaks of what is there. Test
     scores that an earlier model in this folder left in `.eval_results` are taken out.
 
     Args:
         run: what the card tells.
-        template: Jinja file, as `model_cards/template.md`.
+        template: Jinja file, as `TEMPLATE`.
         directory: of the repository.
     """
     card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.dev_name))
@@ -37,15 +39,16 @@ def write_card(run: RunSummary, template: str | pathlib.Path, directory: str | p
     card.save(pathlib.Path(directory, "README.md"))
 
 
-def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = False) -> ModelCard:
+def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = False) -> ModelCard:
     """The card of the model as it stands: what it is, how to use it, its scores, and all that made it.
 
     Args:
         run: its last evaluation is reported; its `recipe` names data, license and language.
-        template: Jinja file, as `model_cards/template.md`.
+        template: Jinja file, as `TEMPLATE`.
         has_curve: whether `training_curve.png` stands beside the card.
     """
     base, license_name = _origin(run.config.encoder.name_or_path)
+    objective = objective_class(run.config.objective)
     return ModelCard.from_template(
         ModelCardData(**_metadata(run, base, license_name)),
         template_path=str(template),
@@ -53,7 +56,9 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         repo_id=run.repo_id,
         base_model=base,
         encoder=run.encoder_class,
-        objective=OBJECTIVES[run.config.objective],
+        objective=objective.label,
+        reads_teacher=bool(objective.teacher_columns),
+        citations=objective.citations(),
         pooling=run.config.pooling,
         width=run.config.encoder.hidden_size,
         scores=run.scores(),
@@ -68,9 +73,9 @@ def model_card(run: RunSummary, template: str | pathlib.Path, has_curve: bool = 
         best_step=run.best_step,
         batch=run.batch_size,
         seed=run.seed,
-        values={**_objective_values(run.config), **run.run_values},
+        values={**run.config.objective_values(), **run.run_values},
         recipe=RECIPE_NAME if run.recipe else None,
-        versions=", ".join(f"{package} {version(package)}" for package in _VERSIONS),
+        versions=", ".join([f"kdmcse_hf {__version__}", *(f"{name} {version(name)}" for name in _LIBRARIES)]),
     )
 
 
@@ -101,7 +106,7 @@ def _origin(name: str | None) -> tuple[str | None, str | None]:
 
 
 def _metadata(run: RunSummary, base: str | None, license_name: str | None) -> dict:
-    objective, scores = OBJECTIVES[run.config.objective], run.scores()
+    objective, scores = objective_class(run.config.objective).label, run.scores()
     tags = ["sentence-transformers", "feature-extraction", "kdmcse"]
     tags += [f"loss:{objective}", f"dataset_size:{run.text_rows + run.caption_rows}"]
     sources = [hub_id(run.recipe.get(name)) for name in ("text_dataset", "multimodal_dataset")]
@@ -115,7 +120,7 @@ def _metadata(run: RunSummary, base: str | None, license_name: str | None) -> di
         "tags": tags,
     }
     if scores and run.dev_name == "STS-B dev":  # other pairs are no public benchmark
-        fields |= {"model_name": run.name, "eval_results": eval_results({"tasks": {"STS-B-dev": scores}})}
+        fields |= {"model_name": run.name, "eval_results": eval_results({"tasks": {STS_DEV: scores}})}
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -124,8 +129,3 @@ def _sources(run: RunSummary) -> dict[str, str]:
     names = {"text": run.recipe.get("text_dataset"), "captions": run.recipe.get("multimodal_dataset")}
     names["teacher"] = run.teacher
     return {kind: portable(name) for kind, name in names.items() if name}
-
-
-def _objective_values(config: KDMCSEConfig) -> dict:
-    names = [field.name for field in dataclasses.fields(KDMCSEConfig) if field.name in KDMCSEConfig.__annotations__]
-    return {name: getattr(config, name) for name in names if name not in ("encoder", "heads_sha256")}

@@ -1,7 +1,6 @@
 """What a card may say of a run's arguments: no folders of a machine, no tokens; and the YAML file that repeats it."""
 
 import functools
-import hashlib
 import pathlib
 import re
 from importlib.metadata import version
@@ -10,6 +9,9 @@ import yaml
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+
+from ..files import sha256
+from ..version import __version__
 
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
@@ -86,8 +88,7 @@ def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory:
     processes = f"--num_processes {world_size} " if world_size > 1 else ""
     lines = [
         f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
-        f"Keys that are not here had the defaults of kdmcse_hf {version('kdmcse_hf')}, transformers "
-        f"{version('transformers')}.",
+        f"Keys that are not here had the defaults of kdmcse_hf {__version__}, transformers {version('transformers')}.",
     ]
     if local := [key for key, value in given.items() if _is_local(key, value)]:
         lines += [
@@ -115,7 +116,4 @@ def _is_local(name: str, value) -> bool:
 @functools.cache
 def _weights_digest(directory: str) -> str | None:
     path = pathlib.Path(directory, "model.safetensors")
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path) if path.is_file() else None

@@ -8,18 +8,14 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 
 from ..evaluation.mteb_sets import REPOSITORIES
-from ..evaluation.tables import FROM_MCSE, STS_COLUMNS, Table, build_tables, to_markdown
+from ..evaluation.paper_results import FROM_MCSE
+from ..evaluation.tables import Table, build_tables, to_markdown
+from ..evaluation.tasks import STS_DEV, STS_TASKS
+from ..model.objectives import OBJECTIVES
 
 PAPER_NOTE = (
     "Rows of the paper are its published means and standard deviations over five seeds (Table 1), not measured here."
 )
-OBJECTIVES = {
-    "simcse": "SimCSE",
-    "arccse": "ArcCSE",
-    "mcse": "MCSE",
-    "kdmcse": "KDMCSE",
-    "kdmcse_rank": "KDMCSE+ListNet",
-}
 EVAL_RESULTS = ".eval_results"
 # The students of the paper's Table 1.
 _FAMILIES = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
@@ -72,23 +68,25 @@ def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
 
 def _trained_dev(card: ModelCard) -> dict:
     """Scores of STS-B dev that stand in the card."""
-    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == "STS-B-dev"]
+    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == STS_DEV]
     scores = {entry.metric_type.removesuffix("_cosine"): round(entry.metric_value * 100, 4) for entry in dev}
-    return {"STS-B-dev": scores}
+    return {STS_DEV: scores}
 
 
 def paper_rows(objective: str, base_model: str | None) -> Table:
     """Rows of the paper's Table 1 that trained the same student by the same objective; none for other students."""
     family = _FAMILIES.get((base_model or "").rsplit("/", 1)[-1])
     rows = build_tables([{"model": "", "tasks": {}}], paper=True)[0][2:]
-    wanted = f" {OBJECTIVES[objective]}-{family}"
+    if objective not in OBJECTIVES:  # of the author's own
+        return []
+    wanted = f" {OBJECTIVES[objective].label}-{family}"
     return [row for row in rows if row[0].removesuffix(FROM_MCSE).endswith(wanted)]
 
 
 def results_section(report: dict, model_name: str, paper: Table) -> str:
     """Markdown tables of a report, the paper's rows under the STS scores."""
     named = {**report, "model": model_name}
-    scored = any(task in report["tasks"] for task in STS_COLUMNS)
+    scored = any(task in report["tasks"] for task in STS_TASKS)
     tables = build_tables([named], paper=bool(paper) and scored)
     if paper and scored:
         tables[0] = [*tables[0][:2], *paper]
@@ -110,7 +108,7 @@ def eval_results(report: dict) -> list[EvalResult]:
 
 
 def _eval_result(task: str, metric: str, value: float) -> EvalResult:
-    dev = task == "STS-B-dev"
+    dev = task == STS_DEV
     similarity = metric != "accuracy"
     return EvalResult(
         task_type="semantic-similarity" if similarity else "text-classification",

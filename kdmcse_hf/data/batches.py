@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .captions import CaptionSource
+from ..features.caption_features import CaptionFeatures
 
 
 class MixedRows(torch.utils.data.Dataset):
@@ -18,7 +18,7 @@ class MixedRows(torch.utils.data.Dataset):
         captions: or None.
     """
 
-    def __init__(self, text: datasets.Dataset | None = None, captions: CaptionSource | None = None):
+    def __init__(self, text: datasets.Dataset | None = None, captions: CaptionFeatures | None = None):
         self.text, self.captions = text, captions
         self.text_rows = 0 if text is None else len(text)
         self.caption_rows = 0 if captions is None else len(captions)

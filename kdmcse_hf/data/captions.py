@@ -1,7 +1,6 @@
 """Captions with their teacher features: checked once, read in batches."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import datasets
 import numpy as np
@@ -9,41 +8,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm.auto import tqdm
 
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from .text import check_strings, load_rows, without_blank_rows
 
-# Columns of a caption dataset that each objective reads.
-CAPTION_COLUMNS = {
-    "simcse": ("text",),
-    "arccse": ("text",),
-    "mcse": ("text", "image_embeds"),
-    "kdmcse": ("text", "image_embeds", "text_embeds"),
-    "kdmcse_rank": ("text", "image_embeds", "text_embeds"),
-}
+FEATURES = ("image_embeds", "text_embeds")
 _SCAN_ROWS = 10_000  # rows of features in memory at once while they are checked
 
 
-class CaptionSource(Protocol):
-    """Captions with their teacher features, read by rows."""
-
-    image_dim: int | None
-    text_dim: int | None
-    num_images: int
-
-    def __len__(self) -> int: ...
-
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Columns of some rows: `text` (list), `image_embeds`, `text_embeds` (n, width) float32, `image_ids` (n,)."""
-
-
-def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
-    """Captions with teacher features, for one of the objectives.
+def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeatures:
+    """Captions with teacher features.
 
     Args:
         source: a directory that recipes/extract_features.py wrote; or a Hub id, local directory (as `save_to_disk`
             writes it, or of files) or parquet file with columns `text` (string), `image_embeds`, `text_embeds` (float
             vectors of any width), and optionally `image_id`.
-        objective: says which of the columns are needed.
+        columns: of teacher features that are needed (an objective's `teacher_columns`); `text` always is.
 
     Raises:
         FileNotFoundError, ValueError: no such file, a column missing, nothing in it, features whose width changes or
@@ -52,11 +32,11 @@ def load_captions(source: str, objective: str = "kdmcse") -> CaptionSource:
     if FeatureStore.is_store(source):
         return FeatureStore.open(source)
     dataset = load_rows(source, "multimodal_dataset")
-    needed = CAPTION_COLUMNS[objective]
+    needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
         raise ValueError(
-            f"multimodal_dataset {source} has no column {', '.join(missing)}, which objective {objective!r} needs; it "
-            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from pictures"
+            f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
+            f"has {', '.join(dataset.column_names)}. recipes/extract_features.py writes such a dataset from images"
         )
     check_strings(dataset, "text", source)
     read = [name for name in (*needed, "image_id") if name in dataset.column_names]
@@ -79,13 +59,13 @@ class Captions:
         widths = _checked_widths(dataset, source)
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
-        # Without `image_id` each caption is of a picture of its own.
+        # Without `image_id` each caption is of an image of its own.
         self._image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
     def num_images(self) -> int:
-        """Different pictures; counted when asked, since training never does."""
+        """Different images; counted when asked, since training never does."""
         return len(np.unique(self._image_ids))
 
     def __len__(self) -> int:
@@ -101,7 +81,7 @@ class Captions:
 
 def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
     """Width of each column of features, all rows of which are looked at once."""
-    names = [name for name in ("image_embeds", "text_embeds") if name in dataset.column_names]
+    names = [name for name in FEATURES if name in dataset.column_names]
     widths: dict[str, int] = {}
     if not names:
         return widths
@@ -146,7 +126,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _image_numbers(dataset: datasets.Dataset) -> np.ndarray:
-    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of a picture each."""
+    """`image_id` of any type -> int64, equal where the ids are equal; rows without one are of an image each."""
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
     encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
     alone = -1 - np.arange(len(encoded))

@@ -18,8 +18,8 @@ class MixedBatchSampler(Sampler[list[int]]):
     Rows are numbered through: text rows from 0, caption rows from `text_rows`. An epoch is one pass over the text
     rows with the caption steps between them; where every step is a caption step, one pass over the captions.
 
-    Captions of one picture may meet in a batch: they are masked out of the loss rather than kept apart here, so that
-    every caption stays equally likely in every batch, pictures with more captions than batches raise no problem, and
+    Captions of one image may meet in a batch: they are masked out of the loss rather than kept apart here, so that
+    every caption stays equally likely in every batch, images with more captions than batches raise no problem, and
     captions that meet across processes are covered too.
 
     Args:

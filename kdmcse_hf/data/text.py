@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from transformers.utils import logging
 
-logger = logging.get_logger(__name__)
+from ..dataset_files import BUILDERS, file_builder, open_dataset
 
-_BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+logger = logging.get_logger(__name__)
 
 
 def load_text(source: str, column: str | None = None) -> datasets.Dataset:
@@ -46,21 +46,15 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
         FileNotFoundError, ValueError: as the message says.
     """
     path = pathlib.Path(source)
-    builder = _BUILDERS.get(path.suffix.lower())
+    builder = file_builder(source)
     if not path.exists() and not source.startswith("hf://") and (builder or source.startswith((".", "/", "~"))):
         raise FileNotFoundError(f"{argument}: there is no {source}")
     if path.is_file() and builder is None:
-        raise ValueError(f"{argument} {source}: files of kind {', '.join(_BUILDERS)} can be read, or a directory")
+        raise ValueError(f"{argument} {source}: files of kind {', '.join(BUILDERS)} can be read, or a directory")
     if path.is_file() and not path.stat().st_size:
         raise ValueError(f"{argument} {source} is empty")
     try:
-        if path.is_dir():
-            rows = _from_directory(path)
-        elif builder is not None:
-            options = {"sep": "\t"} if path.suffix.lower() == ".tsv" else {}
-            rows = datasets.load_dataset(builder, data_files=source, split="train", **options)
-        else:
-            rows = datasets.load_dataset(source)
+        rows = open_dataset(source)
     except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         cause = error.__cause__ or error
         raise ValueError(f"{argument} {source} cannot be read as {builder or 'a dataset'}: {cause}") from error
@@ -72,11 +66,6 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
     if not len(rows):
         raise ValueError(f"{argument} {source} is empty")
     return rows
-
-
-def _from_directory(path: pathlib.Path) -> datasets.Dataset | datasets.DatasetDict:
-    saved = (path / "state.json").exists() or (path / "dataset_dict.json").exists()
-    return datasets.load_from_disk(str(path)) if saved else datasets.load_dataset(str(path))
 
 
 def _training_split(rows, source: str, argument: str) -> datasets.Dataset:

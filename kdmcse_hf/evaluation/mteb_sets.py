@@ -36,7 +36,7 @@ def load_hub_task(task: str, split: str) -> Subsets:
     try:
         dataset = datasets.load_dataset(repository, revision=revision, split=split)
     except ConnectionError as error:
-        raise ConnectionError(f"{error}: give SentEval's data directory (--data, in training --stsb_path)") from None
+        raise ConnectionError(f"{error}: give SentEval's data directory (as data, in training as stsb_path)") from None
     rows = zip(dataset["sentence1"], dataset["sentence2"], dataset["score"], strict=True)
     pairs = [
         (_words(first), _words(second), parse_score(score, repository, row, 0, 5))
@@ -52,7 +52,7 @@ def _sick_test(pairs: list[Pair]) -> list[Pair]:
             return block
     raise ValueError(
         f"{REPOSITORIES['SICK-R'][0]} holds {len(pairs)} pairs, among which the papers' {SICK_TEST_PAIRS} test "
-        "pairs are not one block in their order: give --data with SentEval's SICK folder for this task"
+        "pairs are not one block in their order: give a SentEval directory with its SICK folder as data for this task"
     )
 
 

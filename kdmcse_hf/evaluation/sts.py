@@ -16,8 +16,8 @@ from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
 from .mteb_sets import load_hub_task
 from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
+from .tasks import STS_DEV
 
-STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
 COLUMNS = ["sentence1", "sentence2", "score"]
 # SHA-256 of the 1,500 gold scores of STS-B dev, sorted, with three digits.
 _STSB_DEV = "a8fa2f1c4ecb02e6d4d821617e9102cd183beb0dcae1c8774e50984cd18e6437"
@@ -76,9 +76,9 @@ def load_sts_task(name: str, data: str | None) -> Subsets:
     """The labelled pairs of one task, subset by subset, from the SentEval directory `data` or, for `None`, the Hub.
 
     Args:
-        name: one of `STS_TASKS`, or `STS-B-dev`. STS-B and SICK-R are their test sets, as in the papers.
+        name: one of `tasks.STS_TASKS`, or `STS-B-dev`. STS-B and SICK-R are their test sets, as in the papers.
     """
-    if name == "STS-B-dev":
+    if name == STS_DEV:
         return load_hub_task("STS-B", "validation") if data is None else read_stsb(pathlib.Path(data), "validation")
     if data is None:
         return load_hub_task(name, "test")
@@ -112,7 +112,7 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
         values = [subset["spearman"] for subset in result["subsets"].values()]
         result["spearman_mean"] = float(np.mean(values))
         result["spearman_wmean"] = float(np.average(values, weights=[len(pairs) for pairs in subsets.values()]))
-    if name == "STS-B-dev":
+    if name == STS_DEV:
         full = sts_scores(first, second, scores)
         result.update(alignment=full["alignment"], uniformity=full["uniformity"])
         result["mcse_alignment"], result["mcse_uniformity"] = mcse_alignment_uniformity(first, second, scores)
@@ -135,6 +135,8 @@ def _load_file(path: pathlib.Path) -> datasets.Dataset:
 
 
 def _read_records(path: pathlib.Path) -> list[dict]:
+    # Not read by `dataset_files.open_dataset`, as training data are: the csv reader of `datasets` takes sentences such
+    # as "null" or "NA" for missing ones and applies quoting rules to .tsv files, and its errors name no row.
     if path.suffix not in (".csv", ".tsv", ".json", ".jsonl"):
         raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
     try:

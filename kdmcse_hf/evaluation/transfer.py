@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 from ..encoding.sentence_encoder import SentenceEncoder
 from .senteval import find_file, read_lines, read_rows
 
-TRANSFER_TASKS = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 FOLDS, SEED = 10, 1111
 # Inverse strengths of the L2 penalty that SentEval's scikit-learn classifiers choose from.
 STRENGTHS = [2.0**power for power in range(-2, 4)]
@@ -36,7 +35,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     """The splits of a task: `all` for MR, CR, SUBJ, MPQA, which are cross-validated; else `train`, `test`[, `dev`].
 
     Args:
-        name: one of `TRANSFER_TASKS`.
+        name: one of `tasks.TRANSFER_TASKS`.
         data: SentEval's data directory.
 
     Raises:
@@ -45,7 +44,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     if data is None:
         raise ValueError(
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
-            "Give --data DIR, SentEval's data/downstream directory"
+            "Give SentEval's data/downstream directory as data"
         )
     folder = pathlib.Path(data)
     if name in BINARY_FILES:

@@ -10,7 +10,7 @@ from itertools import islice
 
 import numpy as np
 
-from .writer import FeatureShard, FeatureWriter
+from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
 
 CHUNK = 1 << 20
 LARGEST_ENTRY = 1 << 26  # characters; an entry of five captions in 768 dimensions has about 100,000
@@ -19,7 +19,7 @@ SEPARATORS = re.compile(r"[\s,:]*")
 
 @dataclass(frozen=True)
 class ImportedImage:
-    """Features of one picture, (image width,), and of its captions, (captions, text width) or None; float16."""
+    """Features of one image, (image width,), and of its captions, (captions, text width) or None; float16."""
 
     name: str
     image_embeds: np.ndarray
@@ -28,7 +28,7 @@ class ImportedImage:
 
 
 def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
-    """Stream the released code's `{image: {"image_feat", "captions", "lang_feat"}}`, one picture in memory at a time.
+    """Stream the released code's `{image: {"image_feat", "captions", "lang_feat"}}`, one image in memory at a time.
 
     Raises:
         ValueError: The file is cut or not of this form, or an entry's features do not fit its captions.
@@ -86,7 +86,7 @@ def import_images(images: Iterable[ImportedImage], writer: FeatureWriter, images
 
 def _to_shard(part: list[tuple[int, ImportedImage]]) -> FeatureShard:
     problems = [
-        {"image": image.name, "problem": "empty caption" if image.captions else "no caption", "detail": ""}
+        {"image": image.name, "problem": EMPTY_CAPTION if image.captions else NO_CAPTION, "detail": ""}
         for _, image in part
         for caption in image.captions or [""]
         if not caption

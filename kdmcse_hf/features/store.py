@@ -10,7 +10,8 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from .writer import FORMAT, sha256
+from ..files import sha256
+from .writer import FORMAT
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class _Shard:
 
 
 class FeatureStore:
-    """The captions of a feature directory with their features: a caption source for training.
+    """The captions of a feature directory with their features; fulfils `CaptionFeatures`.
 
     Opening reads the manifest and the files' sizes, no data. Shards are mapped when first read.
 

@@ -1,7 +1,7 @@
 """Writing a feature directory: whole shards only, so that a killed run goes on where it stopped.
 
-    DIR/captions-00000.arrow ...          text, text_embeds, image_id      a row a caption
-    DIR/images/images-00000.arrow ...     image_embeds, image_id, image    a row a picture
+    DIR/captions-00000.arrow ...          text, text_embeds, image_id      one row per caption
+    DIR/images/images-00000.arrow ...     image_embeds, image_id, image    one row per image
     DIR/shards/00000.json ...             rows, bytes, checksums and problems of each shard; written last
     DIR/settings.json                     what was asked for; a run with other settings is refused
     DIR/manifest.json, problems.jsonl     written when every shard is there
@@ -19,19 +19,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ..files import TEMPORARY_SUFFIX, replacing, sha256, write_text
+
 FORMAT = 1
+# Kinds of problems, as shards and manifests hold them. The words are part of the format, and directories written
+# earlier have the same ones.
+MISSING_IMAGE, BROKEN_IMAGE = "missing picture", "broken picture"
+NO_CAPTION, EMPTY_CAPTION = "no caption", "empty caption"
 
 
 @dataclass
 class FeatureShard:
-    """Features of some pictures and of all their captions.
+    """Features of some images and of all their captions.
 
     Args:
         image_ids: (images,) int64, strictly ascending.
         image_names: (images,) file names or keys.
         image_embeds: (images, image width) float16.
-        texts: (captions,) captions, those of one picture together, pictures in the order of `image_ids`.
-        caption_image_ids: (captions,) int64, the picture of each caption.
+        texts: (captions,) captions, those of one image together, images in the order of `image_ids`.
+        caption_image_ids: (captions,) int64, the image of each caption.
         text_embeds: (captions, text width) float16, or None where the features are of images alone.
         problems: What was skipped and why: `{"image", "problem", "detail"}`.
         captions_cut: Number of captions longer than the teacher reads.
@@ -106,7 +112,7 @@ class FeatureWriter:
             "images": self._write_table(f"images/images-{shard:05d}.arrow", images),
             "problems": features.problems,
         }
-        _write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
+        write_text(self._record_path(shard), json.dumps(record, ensure_ascii=False, indent=1))
         self._whole.add(shard)
 
     def finish(self, num_shards: int) -> dict:
@@ -118,19 +124,19 @@ class FeatureWriter:
         records = [json.loads(self._record_path(shard).read_text(encoding="utf-8")) for shard in range(num_shards)]
         problems = [problem for record in records for problem in record["problems"]]
         lines = "".join(json.dumps(problem, ensure_ascii=False) + "\n" for problem in problems)
-        _write_text(self.directory / "problems.jsonl", lines)
+        write_text(self.directory / "problems.jsonl", lines)
         manifest = self._manifest(records)
         for table, folder in (("captions", self.directory), ("images", self.directory / "images")):
             _describe_for_datasets(folder, [record[table] for record in records])
-        for leftover in self.directory.rglob("*.tmp"):
+        for leftover in self.directory.rglob(f"*{TEMPORARY_SUFFIX}"):
             leftover.unlink()
-        _write_text(self.directory / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
+        write_text(self.directory / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1))
         return manifest
 
     def _manifest(self, records: list[dict]) -> dict:
         widths = {(record["image_dim"], record["text_dim"]) for record in records if record["images"]["rows"]}
         if len(widths) != 1:
-            found = f"shards differ in width: {sorted(widths)}" if widths else "not one picture was usable"
+            found = f"shards differ in width: {sorted(widths)}" if widths else "not one image was usable"
             raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])
@@ -149,22 +155,22 @@ class FeatureWriter:
         """The settings that the directory was begun with, which must be these."""
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
-            raise ValueError(f"--output_dir {self.directory} is a file: give a directory")
+            raise ValueError(f"output_dir {self.directory} is a file: give a directory")
         self.directory.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in self.directory.iterdir() if not entry.name.startswith("settings.json")]
         if not path.is_file():  # looked at after `others`: another process may just be writing it
             if others:
                 raise ValueError(
-                    f"--output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
+                    f"output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
-            _write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
+            write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
             return settings
         begun = json.loads(path.read_text(encoding="utf-8"))
         found, wanted = _compared(begun), _compared(settings)
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
                 raise ValueError(
-                    f"--output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
+                    f"output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )
         return begun
@@ -175,19 +181,12 @@ class FeatureWriter:
     def _write_table(self, name: str, columns: dict[str, pa.Array]) -> dict:
         batch = pa.record_batch(columns)
         path = self.directory / name
-        temporary = path.with_name(path.name + ".tmp")
-        # One record batch a file, so that a reader maps each column as one array.
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        record = {"file": name, "rows": batch.num_rows, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
-        _replace(temporary, path)
-        return record
-
-
-def sha256(path: pathlib.Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with replacing(path) as temporary:
+            # One record batch a file, so that a reader maps each column as one array.
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            size, checksum = temporary.stat().st_size, sha256(temporary)
+        return {"file": name, "rows": batch.num_rows, "bytes": size, "sha256": checksum}
 
 
 def _compared(settings: dict) -> dict:
@@ -219,18 +218,5 @@ def _describe_for_datasets(folder: pathlib.Path, files: list[dict]) -> None:
         "_output_all_columns": False,
         "_split": None,
     }
-    _write_text(folder / "state.json", json.dumps(state, indent=1))
-    _write_text(folder / "dataset_info.json", json.dumps({}))
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    _replace(temporary, path)
-
-
-def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Rename a written file into place, its bytes on the disk first, so that a name is never there without them."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_text(folder / "state.json", json.dumps(state, indent=1))
+    write_text(folder / "dataset_info.json", json.dumps({}))

@@ -11,8 +11,8 @@ from transformers.utils import logging
 
 from .compare import Pairs
 from .failure_note import NOTE_NAME, push_command, remove_note, write_note
+from .private_copy import clear_staging, stage
 from .push import Pushed, check_target, push_copy, verify
-from .staging import clear_staging, stage
 from .worker_client import CHECK_PATIENCE, Target, ask_hub
 
 logger = logging.get_logger(__name__)

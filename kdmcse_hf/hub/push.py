@@ -1,7 +1,6 @@
 """Pushing one repository and proving that what arrived is what was sent."""
 
 import dataclasses
-import hashlib
 import pathlib
 import re
 import tempfile
@@ -10,8 +9,10 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..card.model_card import name_repository
+from ..files import sha256
 from .compare import Pairs, compare
-from .staging import STAGING, check_repository, repository_files, staged
+from .private_copy import STAGING, staged
+from .repository_files import check_repository, repository_files
 from .worker_client import Target, ask_hub
 
 _BRANCH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -58,7 +59,7 @@ def check_target(target: Target) -> None:
 
 
 def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float) -> Pushed:
-    """Push a private copy (`staging.stage`) whole, as one commit, or as none if the branch holds it already."""
+    """Push a private copy (`private_copy.stage`) whole, as one commit, or as none if the branch holds it already."""
     try:
         check_repository(copy)
     except (OSError, ValueError) as error:
@@ -80,7 +81,7 @@ def verify(copy: pathlib.Path, pushed: Pushed, target: Target, pairs: Pairs | No
             if not answer["ok"]:
                 raise ConnectionError(answer["reason"])
             arrived = pathlib.Path(answer["directory"])
-            if different := [name for name in names if _digest(copy / name) != _digest(arrived / name)]:
+            if different := [name for name in names if not _is_same(copy / name, arrived / name)]:
                 raise ValueError(f"{', '.join(different)} came back changed")
             proof = f"all {len(names)} files downloaded again with equal SHA-256, {compare(copy, arrived, pairs)}"
             return dataclasses.replace(pushed, proof=proof)
@@ -102,7 +103,7 @@ def push_repository(
         directory: output_dir of a training run, or a checkpoint of it that was best.
         target: repository on the Hub.
         message: of the commit.
-        pairs: sentences to compare the similarities of; see `rescore.compare`.
+        pairs: sentences to compare the similarities of; see `compare.compare`.
         deadline: seconds that sending, and receiving, may take each.
 
     Raises:
@@ -118,8 +119,5 @@ def push_repository(
         return pushed if pushed.problem else verify(copy, pushed, target, pairs, deadline)
 
 
-def _digest(path: pathlib.Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_same(sent: pathlib.Path, arrived: pathlib.Path) -> bool:
+    return arrived.is_file() and sha256(sent) == sha256(arrived)

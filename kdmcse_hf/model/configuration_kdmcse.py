@@ -1,15 +1,19 @@
 """`KDMCSEConfig`: the text encoder, its projection heads and the values of the objective."""
 
-from typing import Literal
+from dataclasses import field
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from .objectives import all_values, objective_class
+
 # What the two readings of KDMCSE set: Section 6.1 and 6.2 of the paper; the scripts of the released code.
-PRESETS = {
+PRESETS: dict[str, dict[str, float | None]] = {
     "paper": {"margin": 0.125, "threshold": 0.85, "simcse_margin": 0.0},
     "released": {"margin": 0.15, "threshold": None, "simcse_margin": 0.15},
 }
+FROM_PRESET = "preset"  # of a threshold, whose null means that nothing is filtered
 
 
 @strict
@@ -23,83 +27,60 @@ class KDMCSEConfig(PreTrainedConfig):
     pooling (`str`, defaults to `"cls"`):
         Sentence embedding: the first token's last hidden state (`"cls"`) or the mean over tokens (`"mean"`).
     objective (`str`, defaults to `"kdmcse"`):
-        `"simcse"` (Eq. 1), `"arccse"` (Eq. 10), `"mcse"` (Eq. 1 and 3), `"kdmcse"` (Eq. 1 and 14) or
-        `"kdmcse_rank"` (the same and [`losses.ListNetLoss`], beyond the paper).
+        `"simcse"` (Eq. 1), `"arccse"` (Eq. 10), `"mcse"` (Eq. 1 and 3), `"kdmcse"` (Eq. 1 and 14), `"kdmcse_rank"`
+        (the same and [`losses.ListNetLoss`], beyond the paper), or the name of one that `load_objective` imported.
     preset (`str`, defaults to `"paper"`):
         Reading of KDMCSE, `"paper"` or `"released"`; sets `margin`, `threshold` and `simcse_margin` where not given.
-    simcse_temperature, grounding_temperature (`float`, defaults to 0.05):
-        tau of Eq. 1 and 10, tau' of Eq. 3 and 13.
-    margin (`float`, *optional*):
-        m_c in radians, of Eq. 10 for `"arccse"` and of Eq. 12 for `"kdmcse..."`. Paper 0.125, released 0.15.
-    threshold (`float` or pair, *optional*):
-        Teacher similarity from which on a negative is left out; `None` leaves none out, `"preset"` takes the
-        preset's, a pair is for image loss and text loss apart. Paper 0.85, released `None`.
-    simcse_margin (`float`, *optional*):
-        Constant margin of the SimCSE term in radians. Paper 0, released 0.15.
-    grounding_weight (`float`, defaults to 0.01):
-        Weight of the grounded loss beside SimCSE on caption steps.
-    rank_weight (`float`, defaults to 1.0):
-        Weight of the ranking loss of `"kdmcse_rank"` on caption steps; with `grounding_weight=0` it stands alone
-        beside SimCSE.
-    rank_temperature, rank_teacher_temperature (`float`, defaults to 0.05 and 0.025):
-        What divides the student's and the teacher's similarities in the ranking loss.
-    projection_dim (`int`, defaults to 256):
-        Width of the space that student and teacher are projected into.
     image_dim, text_dim (`int`, *optional*):
         Widths of the teacher's image and text features; `None` where the objective needs no such head.
     gather_across_devices (`bool`, defaults to `False`):
         Take the negatives of all processes.
     heads_sha256 (`str`, *optional*):
         Checksum of the heads' file, written when a model is saved.
+    kwargs:
+        Values of the objectives, such as `margin` and `grounding_weight`: `objectives.all_values()` has their
+        defaults and ranges. Those that the objective does not use are kept for training on with another one.
 
     Raises:
-        ValueError: a value out of range, with the values allowed.
+        ValueError: an unknown objective, or a value out of range, with the values allowed.
     """
 
     model_type = "kdmcse"
 
     encoder: PreTrainedConfig | dict | None = None
-    pooling: Literal["cls", "mean"] = "cls"
-    objective: Literal["simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"] = "kdmcse"
-    preset: Literal["paper", "released"] = "paper"
-    simcse_temperature: float | int = 0.05
-    grounding_temperature: float | int = 0.05
-    margin: float | int | None = None
-    threshold: float | int | str | list | tuple | None = "preset"
-    simcse_margin: float | int | None = None
-    grounding_weight: float | int = 0.01
-    rank_weight: float | int = 1.0
-    rank_temperature: float | int = 0.05
-    rank_teacher_temperature: float | int = 0.025
-    projection_dim: int = 256
+    pooling: Literal["cls", "mean"] = field(
+        default="cls", metadata={"help": "Sentence embedding: cls (first token) or mean (over the tokens)."}
+    )
+    objective: str = field(
+        default="kdmcse",
+        metadata={
+            "help": "simcse (Eq. 1), arccse (Eq. 10), mcse (Eq. 3), kdmcse (Eq. 14), kdmcse_rank (with the teacher's "
+            "ranking beside), or a class of your own as module:Class or file.py:Class."
+        },
+    )
+    preset: Literal["paper", "released"] = field(
+        default="paper", metadata={"help": "Reading of KDMCSE: as the paper has it, or as the released code."}
+    )
     image_dim: int | None = None
     text_dim: int | None = None
-    gather_across_devices: bool = False
+    gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
     heads_sha256: str | None = None
 
     def __post_init__(self, **kwargs):
-        preset = PRESETS[self.preset]
-        self.margin = preset["margin"] if self.margin is None else self.margin
-        self.simcse_margin = preset["simcse_margin"] if self.simcse_margin is None else self.simcse_margin
-        if self.threshold == "preset":
-            self.threshold = preset["threshold"]
+        objective_class(self.objective)
+        known, preset = all_values(), PRESETS[self.preset]
+        given = {name: kwargs.pop(name) for name in list(kwargs) if name in known}
+        for name, value in known.items():
+            chosen = given.get(name, FROM_PRESET if name == "threshold" else value.default)
+            if name in preset and chosen == (FROM_PRESET if name == "threshold" else None):
+                chosen = preset[name]
+            value.check(name, chosen)
+            setattr(self, name, chosen)
         if isinstance(self.encoder, dict):
             self.encoder = AutoConfig.for_model(**self.encoder)
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):  # Trainer holds them against the tokenizer's
             setattr(self, name, getattr(self.encoder, name, None))
         super().__post_init__(**kwargs)
-
-    def validate_values(self):
-        """Part of `validate`, which `@strict` runs after construction and before saving."""
-        if isinstance(self.threshold, str):
-            raise ValueError(f"threshold is {self.threshold!r}: a number, null (off) or 'preset' is needed")
-        if isinstance(self.threshold, list | tuple) and len(self.threshold) != 2:
-            raise ValueError(f"threshold is {self.threshold!r}: one for the image loss and one for the text loss")
-        if self.projection_dim < 1:
-            raise ValueError(f"projection_dim is {self.projection_dim}: at least 1 is needed")
-        for name in ("grounding_weight", "rank_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}: at least 0 is needed")
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "KDMCSEConfig":
@@ -111,7 +92,7 @@ class KDMCSEConfig(PreTrainedConfig):
         return cls.from_encoder_config(AutoConfig.from_pretrained(pretrained_model_name_or_path, **kwargs))
 
     @classmethod
-    def from_encoder_config(cls, encoder: PreTrainedConfig, **overrides) -> "KDMCSEConfig":
+    def from_encoder_config(cls, encoder: PreTrainedConfig, **overrides: Any) -> "KDMCSEConfig":
         """Take the `kdmcse` dict of an encoder's configuration, with some values replaced."""
         values = getattr(encoder, "kdmcse", None)
         if values is None:
@@ -131,7 +112,7 @@ class KDMCSEConfig(PreTrainedConfig):
     def objective_values(self) -> dict:
         """Everything of a KDMCSE model but its encoder: pooling, objective and the values of its losses."""
         own = set(type(self).__annotations__) - {"encoder", "heads_sha256"}
-        return {name: getattr(self, name) for name in sorted(own)}
+        return {name: getattr(self, name) for name in sorted(own | all_values().keys())}
 
     def save_pretrained(self, save_directory, **kwargs):
         """Write `config.json` as a repository holds it."""

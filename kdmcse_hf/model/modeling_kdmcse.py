@@ -1,5 +1,6 @@
 """`KDMCSEModel`: a text encoder with the projection heads and objectives of the KDMCSE paper."""
 
+import difflib
 import functools
 import math
 import os
@@ -16,7 +17,7 @@ from ..encoding.declared_pooling import write_sentence_transformers_files
 from ..encoding.pooling import pool
 from ..encoding.slices import CPU_SLICES, encode_in_slices
 from .configuration_kdmcse import KDMCSEConfig
-from .objectives import grounded_loss, rank_loss, simcse_loss
+from .objectives import all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
 
 logger = logging.get_logger(__name__)
@@ -26,31 +27,24 @@ logger = logging.get_logger(__name__)
 class KDMCSEOutput(ModelOutput):
     """
     loss (`torch.Tensor`, scalar, *optional*):
-        simcse_loss + grounding_weight * (image_loss + text_loss) + rank_weight * rank_loss, with what is there.
-    simcse_loss, image_loss, text_loss, rank_loss (`torch.Tensor`, scalar, *optional*):
-        The unweighted parts; all but the first on caption batches only.
+        What is minimised: the weighted sum that the objective makes of its parts.
     sentence_embeddings (`torch.Tensor`, (B, V, H)):
         Pooled last hidden states of the V views or sentences of each row.
+    simcse_loss, image_loss, text_loss, rank_loss (`torch.Tensor`, scalar, *optional*):
+        Unweighted parts of the package's objectives; all but the first on caption batches only. An objective of the
+        user's own may add more, whose names end in `_loss`.
     """
 
     loss: torch.Tensor | None = None
+    sentence_embeddings: torch.Tensor | None = None
     simcse_loss: torch.Tensor | None = None
     image_loss: torch.Tensor | None = None
     text_loss: torch.Tensor | None = None
     rank_loss: torch.Tensor | None = None
-    sentence_embeddings: torch.Tensor | None = None
-
-
-class ProjectionHead(nn.Sequential):
-    """g_phi of Section 3: Linear and tanh, as the released code has it for all four heads."""
-
-    def __init__(self, width: int, projected: int):
-        super().__init__(nn.Linear(width, projected), nn.Tanh())
 
 
 class KDMCSEModel(PreTrainedModel):
-    """A text encoder f_theta with the heads g_phi and one of the objectives SimCSE, ArcCSE, MCSE, KDMCSE, KDMCSE
-    with ranking distillation.
+    """A text encoder f_theta with an objective: projection heads g_phi and losses.
 
     Args:
         config: the encoder's configuration and the values of the objective.
@@ -61,27 +55,17 @@ class KDMCSEModel(PreTrainedModel):
     """
 
     config_class = KDMCSEConfig
-    output_class = KDMCSEOutput  # a subclass whose `compute_losses` has further parts declares them here
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
-    # The wrapper computes no attention itself: backends depend on the encoder alone, which has already validated them.
+    # The wrapper computes no attention itself. Backends depend on the encoder alone, which has validated them.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: KDMCSEConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         _freeze_unused_pooler(self.encoder)
-        width = _hidden_size(self.encoder)
-        self.simcse_head = ProjectionHead(width, width)
-        if config.image_dim:
-            self.grounding_head = ProjectionHead(width, config.projection_dim)
-            self.image_head = ProjectionHead(config.image_dim, config.projection_dim)
-        if config.text_dim:
-            self.text_head = ProjectionHead(config.text_dim, config.projection_dim)
-        self.simcse_loss = simcse_loss(config)
-        self.grounded_loss = grounded_loss(config)
-        self.rank_loss = rank_loss(config)
+        self.objective = objective_class(config.objective)(config, _hidden_size(self.encoder))
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -117,10 +101,12 @@ class KDMCSEModel(PreTrainedModel):
         batch_size = mini_batch_size and mini_batch_size * views
         flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
-        if not return_loss:
-            return self.output_class(sentence_embeddings=embeddings)
-        parts = self.compute_losses(embeddings, image_embeds, text_embeds, image_ids)
-        return self.output_class(sentence_embeddings=embeddings, **parts)
+        output = KDMCSEOutput(sentence_embeddings=embeddings)
+        if return_loss:
+            columns = {"image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
+            for name, part in self.compute_losses(embeddings, **columns).items():
+                output[name] = part
+        return output
 
     def embed(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, batch_size: int | None = None
@@ -150,30 +136,10 @@ class KDMCSEModel(PreTrainedModel):
         text_embeds: torch.Tensor | None = None,
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches).
-
-        What to override for an objective of your own: docs/new_objective.md.
-        """
-        z1, z2 = self.simcse_head(embeddings).unbind(dim=1)
-        parts = {"simcse_loss": self.simcse_loss(z1, z2, image_ids)}
-        if self.grounded_loss is not None and image_embeds is not None:
-            parts |= self._grounded_parts(embeddings, image_embeds, text_embeds, image_ids)
-        grounded = [part for name, part in parts.items() if name != "simcse_loss"]
-        loss = parts["simcse_loss"] + self.config.grounding_weight * sum(grounded)
-        if self.rank_loss is not None and text_embeds is not None:
-            # Applied to the embeddings themselves: a randomly initialised head would absorb the signal.
-            parts["rank_loss"] = self.rank_loss(*embeddings.unbind(dim=1), text_embeds)
-            loss = loss + self.config.rank_weight * parts["rank_loss"]
-        return {"loss": loss, **parts}
-
-    def _grounded_parts(self, embeddings, image_embeds, text_embeds, image_ids) -> dict[str, torch.Tensor]:
-        s1, s2 = self.grounding_head(embeddings).unbind(dim=1)  # Eq. 4
-        dtype = embeddings.dtype
-        image = self.image_head(image_embeds.to(dtype))  # Eq. 6
-        if self.config.objective == "mcse":
-            return {"image_loss": self.grounded_loss(s1, s2, image, image_ids)}
-        text = self.text_head(text_embeds.to(dtype))  # Eq. 5
-        return self.grounded_loss(s1, s2, image, text, image_embeds, text_embeds, image_ids)
+        """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        columns = {"image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
+        teacher = {name: column for name, column in columns.items() if column is not None}
+        return self.objective(embeddings, teacher or None)
 
     @classmethod
     def from_encoder(
@@ -185,11 +151,12 @@ class KDMCSEModel(PreTrainedModel):
             encoder: Hub id or directory of any `AutoModel` text encoder, or one in memory.
             dtype: of the weights; float32 whatever the file holds, as training wants it.
             revision: branch, tag or commit on the Hub.
-            config_overrides: fields of [`KDMCSEConfig`], such as `pooling`, `objective`, `image_dim`, `text_dim`.
+            config_overrides: fields of [`KDMCSEConfig`], such as `pooling`, `objective`, `image_dim`, `text_dim`; an
+                objective of your own may be given as its class.
         """
         if isinstance(encoder, str):
             encoder = AutoModel.from_pretrained(encoder, dtype=dtype, revision=revision)
-        return cls(KDMCSEConfig(encoder=encoder.config, **config_overrides), encoder)
+        return cls(KDMCSEConfig(encoder=encoder.config, **_checked(config_overrides)), encoder)
 
     @classmethod
     def from_pretrained(
@@ -209,10 +176,11 @@ class KDMCSEModel(PreTrainedModel):
         """
         hub = {name: kwargs[name] for name in _HUB_KWARGS if name in kwargs}
         stored = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
-        sha256 = KDMCSEConfig.from_encoder_config(stored).heads_sha256
+        overrides = _checked(config_overrides or {})
+        sha256 = KDMCSEConfig.from_encoder_config(stored, **overrides).heads_sha256
         heads = load_heads(pretrained_model_name_or_path, sha256, **hub)
         encoder = AutoModel.from_pretrained(pretrained_model_name_or_path, dtype=dtype, **kwargs)
-        config = KDMCSEConfig.from_encoder_config(encoder.config, **(config_overrides or {}))
+        config = KDMCSEConfig.from_encoder_config(encoder.config, **overrides)
         model = cls(config, encoder)
         model.load_heads(heads, pretrained_model_name_or_path)
         return model.to(encoder.dtype).eval()
@@ -223,16 +191,20 @@ class KDMCSEModel(PreTrainedModel):
         Raises:
             ValueError: weights that fit no head of this model.
         """
-        own = {name: tensor.shape for name, tensor in _split_state(self.state_dict())[1].items()}
+        own = {name: tensor.shape for name, tensor in self.objective.state_dict().items()}
+        heads = {name.split(".")[0] for name in own}
+        if unused := sorted({name.split(".")[0] for name in state} - heads):
+            logger.warning(f"{source} holds {', '.join(unused)}, which objective {self.config.objective} has not")
+        state = {name: tensor for name, tensor in state.items() if name.split(".")[0] in heads}
         unexpected = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
         if unexpected:
             raise ValueError(
                 f"heads of {source} do not fit this configuration (hidden size, projection_dim, image_dim, text_dim): "
                 f"{', '.join(unexpected)}. Keep the checkpoint's values, or start with fresh heads by from_encoder"
             )
-        if fresh := sorted({name.split(".")[0] for name in own.keys() - state.keys()}):
+        if fresh := sorted(heads - {name.split(".")[0] for name in state}):
             logger.warning(f"{source} holds no {', '.join(fresh)}: they start fresh")
-        self.load_state_dict(state, strict=False)
+        self.objective.load_state_dict(state, strict=False)
 
     def save_pretrained(
         self,
@@ -264,11 +236,24 @@ class KDMCSEModel(PreTrainedModel):
 _HUB_KWARGS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
 
 
+def _checked(overrides: dict) -> dict:
+    """Known fields of a configuration alone, with the name of an objective that the caller names or gives."""
+    if "objective" in overrides:
+        overrides = {**overrides, "objective": load_objective(overrides["objective"])}
+    known = [*KDMCSEConfig.__annotations__, *all_values()]
+    if unknown := [name for name in overrides if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"{unknown[0]} is no field of KDMCSEConfig: {hint}")
+    return overrides
+
+
 def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Weights of the encoder, under its own names, and those of the heads."""
-    prefix = "encoder."
-    encoder = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return encoder, {name: value for name, value in state.items() if not name.startswith(prefix)}
+    """Weights of the encoder and those of the heads, each under their own names."""
+    return tuple(
+        {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        for prefix in ("encoder.", "objective.")
+    )
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

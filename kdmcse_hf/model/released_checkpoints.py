@@ -105,12 +105,12 @@ def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedMo
     encoder = AutoModel.from_config(AutoConfig.from_pretrained(directory, trust_remote_code=False))
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
-    strange = [name for name in state if name not in own or own[name].shape != state[name].shape]
+    unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]
     missing = own.keys() - state.keys()
-    if strange or missing:
+    if unexpected or missing:
         raise ValueError(
             f"{directory}: the weights are not those of the {type(encoder).__name__} that config.json describes; "
-            f"strange or of another shape: {strange[:3]}, missing: {sorted(missing)[:3]}"
+            f"unexpected or of another shape: {unexpected[:3]}, missing: {sorted(missing)[:3]}"
         )
     encoder.load_state_dict(state)
     return encoder

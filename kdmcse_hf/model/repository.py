@@ -4,12 +4,13 @@ Stock `AutoModel` must find nothing but an encoder in `config.json` and `model.s
 of their own, whose checksum the configuration keeps: without it, heads that got lost would come back as fresh ones.
 """
 
-import hashlib
 import pathlib
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import cached_file
+
+from .. import files
 
 HEADS_NAME = "kdmcse_heads.safetensors"
 
@@ -18,7 +19,7 @@ def save_heads(directory: str | pathlib.Path, state: dict[str, torch.Tensor]) ->
     """Write the heads' weights and return the file's SHA-256."""
     path = pathlib.Path(directory) / HEADS_NAME
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path, {"format": "pt"})
-    return _sha256(path)
+    return files.sha256(path)
 
 
 def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs) -> dict[str, torch.Tensor]:
@@ -36,14 +37,9 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
     remedy = "Copy the whole repository again, or start with fresh heads by KDMCSEModel.from_encoder(...)"
     if path is None:
         raise ValueError(f"{repository} lacks {HEADS_NAME}, the projection heads its config.json speaks of. {remedy}")
-    if sha256 is None or _sha256(path) != sha256:
+    if sha256 is None or files.sha256(path) != sha256:
         raise ValueError(
             f"{HEADS_NAME} of {repository} is not the file that its config.json was saved with "
-            f"(SHA-256 {_sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
+            f"(SHA-256 {files.sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
     return load_file(path)
-
-
-def _sha256(path: str | pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,24 +5,14 @@ as `feature_store.FeatureStore` has them. Similarities are cosines of the teache
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..features.caption_features import CaptionFeatures as CaptionSource
+
 KINDS = ("caption_image", "caption_caption")  # alpha^{t,v} and alpha^{t,t}
 TIE = 1e-6  # float32 rounding: captions with the same words are not before one another
-
-
-class CaptionSource(Protocol):
-    """What is read of a set of captions with features."""
-
-    image_dim: int
-    text_dim: int
-
-    def __len__(self) -> int: ...
-
-    def rows(self, indices: np.ndarray) -> dict: ...
 
 
 def threshold_by_quantile(

@@ -1,4 +1,4 @@
-"""From a caption source to feature shards: pictures decoded ahead in threads, the teacher always busy."""
+"""From a caption source to feature shards: images decoded ahead in threads, the teacher always busy."""
 
 import collections
 import random
@@ -11,25 +11,32 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 
-from ..features.writer import FeatureShard, FeatureWriter
-from .sources.captioned_image import Picture, open_picture
+from ..features.writer import (
+    BROKEN_IMAGE,
+    EMPTY_CAPTION,
+    MISSING_IMAGE,
+    NO_CAPTION,
+    FeatureShard,
+    FeatureWriter,
+)
+from .sources.captioned_image import CaptionedImage, open_image
 from .teacher import Teacher
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class PictureSource(Protocol):
-    """Pictures in numbered parts; a part becomes a shard and has the same content in every run."""
+class ImageSource(Protocol):
+    """Images in numbered parts; a part becomes a shard and has the same content in every run."""
 
     num_parts: int
 
-    def part(self, number: int) -> Iterator[Picture]:
-        """The pictures of a part, by ascending `image_id`."""
+    def part(self, number: int) -> Iterator[CaptionedImage]:
+        """The images of a part, by ascending `image_id`."""
         ...
 
     def part_size(self, number: int) -> int | None:
-        """Number of pictures in a part, None if not known in advance."""
+        """Number of images in a part, None if not known in advance."""
         ...
 
     def describe(self) -> dict:
@@ -42,11 +49,11 @@ class ExtractionSettings:
     """How to extract.
 
     Args:
-        batch_size: Pictures, and captions, that the teacher sees at once.
-        num_workers: Threads that decode pictures.
-        one_caption: One random caption a picture instead of all.
-        seed: Of that choice, which depends on it and on the picture's number alone.
-        refuse_problems: Stop at the first picture or caption that cannot be used, instead of listing and skipping it.
+        batch_size: Images, and captions, that the teacher sees at once.
+        num_workers: Threads that decode images.
+        one_caption: One random caption per image instead of all.
+        seed: Of that choice, which depends on it and on the image's number alone.
+        refuse_problems: Stop at the first image or caption that cannot be used, instead of listing and skipping it.
     """
 
     batch_size: int = 64
@@ -58,17 +65,17 @@ class ExtractionSettings:
 
 @dataclass
 class _Batch:
-    """Pictures of one part that go through the teacher together, with what had to be skipped among them."""
+    """Images of one part that go through the teacher together, with what had to be skipped among them."""
 
     part: int
     size: int
-    pictures: list[Picture]
+    images: list[CaptionedImage]
     problems: list[dict[str, str]] = field(default_factory=list)
     inputs: dict[str, torch.Tensor] | None = None
 
 
 def extract(
-    source: PictureSource,
+    source: ImageSource,
     teacher: Teacher,
     writer: FeatureWriter,
     settings: ExtractionSettings,
@@ -80,14 +87,14 @@ def extract(
     The bytes of a shard depend on its part, the teacher and the settings, not on who extracts it or when.
 
     Args:
-        on_images: Called with the part and the number of pictures after each batch.
+        on_images: Called with the part and the number of images after each batch.
 
     Raises:
         ValueError: A problem was met and `settings.refuse_problems` is on.
     """
 
     def prepare(batch: _Batch) -> _Batch:
-        return _load_pictures(_choose_captions(batch, settings), teacher, settings)
+        return _load_images(_choose_captions(batch, settings), teacher, settings)
 
     batches = (batch for part in parts for batch in _batches(source, part, settings.batch_size))
     loaded = _prefetch(prepare, batches, settings.num_workers)
@@ -95,68 +102,69 @@ def extract(
         writer.write(part, _encode_part(group, teacher, settings.batch_size, on_images))
 
 
-def _batches(source: PictureSource, part: int, batch_size: int) -> Iterator[_Batch]:
-    yield _Batch(part, 0, [])  # a part without pictures becomes an empty shard all the same
-    for pictures in _batched(source.part(part), batch_size):
-        yield _Batch(part, len(pictures), pictures)
+def _batches(source: ImageSource, part: int, batch_size: int) -> Iterator[_Batch]:
+    yield _Batch(part, 0, [])  # a part without images becomes an empty shard all the same
+    for images in _batched(source.part(part), batch_size):
+        yield _Batch(part, len(images), images)
 
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
-    """Clean the captions, leave out pictures without any, and draw one caption where one is wanted."""
+    """Clean the captions, leave out images without any, and draw one caption where one is wanted."""
     kept, problems = [], []
-    for picture in batch.pictures:
-        captions = [" ".join(caption.split()) for caption in picture.captions if isinstance(caption, str)]
+    for image in batch.images:
+        captions = [" ".join(caption.split()) for caption in image.captions if isinstance(caption, str)]
         used = [caption for caption in captions if caption]
-        for _ in range(len(picture.captions) - len(used)):
-            _report(problems, settings, picture, "empty caption", "")
+        for _ in range(len(image.captions) - len(used)):
+            _report(problems, settings, image, EMPTY_CAPTION, "")
         if not used:
-            _report(problems, settings, picture, "no caption", "")
+            _report(problems, settings, image, NO_CAPTION, "")
         elif settings.one_caption:
-            kept.append(replace(picture, captions=[random.Random(f"{settings.seed}:{picture.image_id}").choice(used)]))
+            kept.append(replace(image, captions=[random.Random(f"{settings.seed}:{image.image_id}").choice(used)]))
         else:
-            kept.append(replace(picture, captions=used))
-    return replace(batch, pictures=kept, problems=problems)
+            kept.append(replace(image, captions=used))
+    return replace(batch, images=kept, problems=problems)
 
 
-def _load_pictures(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
+def _load_images(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
     kept, prepared, problems = [], [], list(batch.problems)
-    for picture in batch.pictures:
+    for image in batch.images:
         try:
-            # One by one, so that no more than one picture a thread is in memory at its full size.
-            prepared.append(teacher.prepare_images([open_picture(picture.content)]))
-            kept.append(replace(picture, content=None))  # a tar's pictures come as bytes: do not hold a part of them
+            # One by one, so that no more than one image a thread is in memory at its full size.
+            prepared.append(teacher.prepare_images([open_image(image.content)]))
+            kept.append(replace(image, content=None))  # a tar's images come as bytes: do not hold a part of them
         except FileNotFoundError as error:
-            _report(problems, settings, picture, "missing picture", str(error))
+            _report(problems, settings, image, MISSING_IMAGE, str(error))
         except ValueError as error:
-            _report(problems, settings, picture, "broken picture", str(error))
+            _report(problems, settings, image, BROKEN_IMAGE, str(error))
     inputs = {name: torch.cat([one[name] for one in prepared]) for name in prepared[0]} if prepared else None
-    return replace(batch, pictures=kept, problems=problems, inputs=inputs)
+    return replace(batch, images=kept, problems=problems, inputs=inputs)
 
 
-def _report(problems: list, settings: ExtractionSettings, picture: Picture, problem: str, detail: str) -> None:
+def _report(problems: list, settings: ExtractionSettings, image: CaptionedImage, problem: str, detail: str) -> None:
     if settings.refuse_problems:
-        raise ValueError(f"{picture.name}: {problem}{f' ({detail})' if detail else ''}; --problems skip leaves it out")
-    problems.append({"image": picture.name, "problem": problem, "detail": detail})
+        reason = f"{problem} ({detail})" if detail else problem
+        raise ValueError(f"{image.name}: {reason}; set problems to skip to leave it out")
+    problems.append({"image": image.name, "problem": problem, "detail": detail})
 
 
 def _encode_part(
     batches: Iterable[_Batch], teacher: Teacher, batch_size: int, on_images: Callable[[int, int], None]
 ) -> FeatureShard:
-    pictures, features, problems = [], [], []
+    images, features, problems = [], [], []
     for batch in batches:
         if batch.inputs is not None:
             features.append(teacher.encode_images(batch.inputs))
-        pictures += batch.pictures
+        images += batch.images
         problems += batch.problems
         on_images(batch.part, batch.size)
-    texts = [caption for picture in pictures for caption in picture.captions]
+    texts = [caption for image in images for caption in image.captions]
     text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
     return FeatureShard(
-        image_ids=np.array([picture.image_id for picture in pictures], dtype=np.int64),
-        image_names=[picture.name for picture in pictures],
+        image_ids=np.array([image.image_id for image in images], dtype=np.int64),
+        image_names=[image.name for image in images],
         image_embeds=np.concatenate([np.empty((0, teacher.image_dim), dtype=np.float16), *features]),
         texts=texts,
-        caption_image_ids=np.array([p.image_id for p in pictures for _ in p.captions], dtype=np.int64),
+        caption_image_ids=np.array([image.image_id for image in images for _ in image.captions], dtype=np.int64),
         text_embeds=text_embeds,
         problems=problems,
         captions_cut=captions_cut,

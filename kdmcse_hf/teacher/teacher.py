@@ -1,4 +1,4 @@
-"""The frozen vision-language teacher: CLIP, SigLIP or SigLIP2 features of pictures and captions.
+"""The frozen vision-language teacher: CLIP, SigLIP or SigLIP2 features of images and captions.
 
 The training process never holds a teacher: it reads the columns that `extraction.py` wrote.
 """
@@ -45,14 +45,14 @@ class Teacher:
             config = AutoConfig.from_pretrained(name)
             if config.model_type not in FAMILIES:
                 raise ValueError(
-                    f"--teacher {name} is a {config.model_type!r} model; a teacher is one of {', '.join(FAMILIES)}"
+                    f"teacher {name} is a {config.model_type!r} model; a teacher is one of {', '.join(FAMILIES)}"
                 )
             # The Pillow backend everywhere: torchvision resizes with other rounding where it is installed.
             image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
             tokenizer = AutoTokenizer.from_pretrained(name)
             model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True).to(device)
         except OSError as error:
-            raise ValueError(f"--teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
+            raise ValueError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         return cls(name, model, image_processor, tokenizer)
 
     @cached_property
@@ -116,7 +116,7 @@ class Teacher:
         half = features.half().cpu()
         if not torch.isfinite(half).all():
             raise ValueError(
-                f"--teacher {self.name} in {self.model.dtype} gives features that are not finite in float16: "
-                "try --dtype float32; if that fails too, its weights are damaged"
+                f"teacher {self.name} in {self.model.dtype} gives features that are not finite in float16: "
+                "try dtype float32; if that fails too, its weights are damaged"
             )
         return half.numpy()

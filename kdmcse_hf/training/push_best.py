@@ -11,7 +11,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from ..hub.best_pusher import BestPusher
 from ..hub.compare import Pairs
 from ..hub.push import Pushed
-from ..hub.staging import CARD_FILES
+from ..hub.repository_files import CARD_FILES
 from ..hub.worker_client import Target
 from .training_args import KDMCSETrainingArguments
 

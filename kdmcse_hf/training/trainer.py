@@ -10,13 +10,13 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
 from transformers.utils import logging
 
-from ..card.model_card import write_card
+from ..card.model_card import TEMPLATE, write_card
 from ..card.run_summary import SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.captions import CAPTION_COLUMNS, CaptionSource
 from ..data.sampler import MixedBatchSampler
 from ..encoding.token_limit import token_limit
 from ..evaluation.sts import pairs_name, sts_scores
+from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
@@ -42,7 +42,7 @@ class KDMCSETrainer(ResumableTrainer):
             keys stand in place of `stsb`.
         processing_class: the encoder's tokenizer.
         max_length: tokens of a training sentence.
-        card_template: Jinja file of the model card, as `model_cards/template.md`; Trainer's own card without it.
+        card_template: Jinja file of the model card; None for Trainer's own card.
         recipe: keys of recipes/train.py that the card names and repeats, such as `text_dataset` and `model_license`.
         callbacks, optimizers: as for `Trainer`.
 
@@ -54,16 +54,23 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
+    args: KDMCSETrainingArguments  # type: ignore[assignment]
+    model: KDMCSEModel  # type: ignore[assignment]
+    train_dataset: MixedRows  # type: ignore[assignment]
+    eval_dataset: dict[str, datasets.Dataset] | None  # type: ignore[assignment]
+    data_collator: SentenceCollator  # type: ignore[assignment]
+    hub_model_id: str | None  # type: ignore[assignment]
+
     def __init__(
         self,
         model: KDMCSEModel,
         args: KDMCSETrainingArguments,
         text_dataset: datasets.Dataset | None = None,
-        multimodal_dataset: CaptionSource | None = None,
+        multimodal_dataset: CaptionFeatures | None = None,
         eval_dataset: datasets.Dataset | dict[str, datasets.Dataset] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         max_length: int = 32,
-        card_template: str | None = None,
+        card_template: str | os.PathLike | None = TEMPLATE,
         recipe: dict | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple = (None, None),
@@ -74,7 +81,7 @@ class KDMCSETrainer(ResumableTrainer):
         limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
-        _check_sources(rows, model.config.objective, args.period)
+        _check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
             _check_metric(args)
@@ -242,8 +249,8 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, period: int | None) -> None:
-    if "image_embeds" in CAPTION_COLUMNS[objective] and not rows.caption_rows:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+    if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(

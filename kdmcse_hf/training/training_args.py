@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
-_LEFT_ALONE = {
+_UNSUPPORTED = {
     "label_smoothing_factor": "there are no labels to smooth",
     "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
     "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
@@ -103,8 +103,8 @@ class KDMCSETrainingArguments(TrainingArguments):
     def _check(self) -> None:
         self.period  # noqa: B018 - raises where it is no period
         for each in fields(self):
-            if each.name in _LEFT_ALONE and (value := getattr(self, each.name)) != each.default:
-                raise ValueError(f"{each.name} is {value!r}: {_LEFT_ALONE[each.name]}. Leave it at {each.default!r}")
+            if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
+                raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")
         for name in ("per_device_train_batch_size", "mini_batch_size", "early_stopping_patience"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))

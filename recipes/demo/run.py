@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from kdmcse_hf.commands import extract_features, train
+
 from .score import cosines, embed, read_pairs, spearman
 from .world import WorldSettings, build_world
 
@@ -66,16 +68,12 @@ def _heading(text: str) -> None:
 
 
 def _extract(world: Path) -> int:
-    import extract_features
-
     return extract_features.main(
         [f"--teacher={world / 'teacher'}", f"--dataset={world / 'pictures'}", f"--output_dir={world / 'features'}"]
     )
 
 
 def _train(objective: str, world: Path, output_dir: Path) -> int:
-    import train
-
     shutil.rmtree(output_dir, ignore_errors=True)
     flags = {
         "model_name_or_path": world / "student",

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
+from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
+
 ENCODERS = {"bert": "BERT", "roberta": "RoBERTa"}
 METHODS = {"simcse": "SimCSE", "mcse": "MCSE", "kdmcse": "KDMCSE", "kdmcse_rank": "KDMCSE with ranking"}
 BEYOND_THE_PAPER = "kdmcse_rank"
 PAPER_SECONDS = 5.5 * 3600  # Section 4.2: a run takes roughly 5 to 6 hours on an A6000
-STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
-TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 BOTH = tuple((encoder, data) for data in ("flickr", "coco") for encoder in ENCODERS)
 
 

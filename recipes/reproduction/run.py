@@ -17,6 +17,10 @@ import time
 
 import yaml
 
+from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
+from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
+from kdmcse_hf.files import write_json
+
 RECIPES = pathlib.Path(__file__).resolve().parents[1]
 # What stays of a run whose model is dropped: settings, scores, curves, output.
 SMALL_FILES = {
@@ -29,8 +33,6 @@ SMALL_FILES = {
     "run.log",
     "lock",
 }
-STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
-TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 
 
 def read_json(path: pathlib.Path) -> dict:
@@ -56,7 +58,7 @@ def train(run: pathlib.Path) -> None:
     _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true")
     # A part of a run says nothing about how long a run takes.
     seconds = None if resumed else round(time.monotonic() - start, 1)
-    _write(run / "trained.json", {"seconds": seconds})
+    write_json(run / "trained.json", {"seconds": seconds})
 
 
 def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
@@ -77,7 +79,7 @@ def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
         "tasks": sorted(report["tasks"]),
         "flags": flags,
     }
-    _write(run / "result.json", result)
+    write_json(run / "result.json", result)
 
 
 def columns(tasks: dict[str, dict]) -> dict[str, float]:
@@ -130,13 +132,6 @@ def main() -> int:
 
 def _call(recipe: str, *words: str) -> None:
     subprocess.run([sys.executable, str(RECIPES / recipe), *words], check=True, close_fds=False)
-
-
-def _write(path: pathlib.Path, content: dict) -> None:
-    """Never half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import yaml
-from arguments import DataArguments, ModelArguments
 
 from kdmcse_hf import KDMCSETrainingArguments
+from kdmcse_hf.commands.train_arguments import DataArguments, model_arguments
 
 from .jobs import Job
 from .plan import PAPER_SECONDS, PLANS, Plan
@@ -20,7 +20,7 @@ MAKE_REPLICA = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "rep
 
 def changed_keys(words: list[str]) -> dict:
     """KEY=VALUE words, checked against the keys of recipes/train.py."""
-    classes = (ModelArguments, DataArguments, KDMCSETrainingArguments)
+    classes = (model_arguments(), DataArguments, KDMCSETrainingArguments)
     known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
     pairs = [word.partition("=") for word in words]
     if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:

@@ -3,8 +3,7 @@
 import json
 import pathlib
 
-from inspect_teacher import summarise, summarise_ranks
-
+from kdmcse_hf.commands.inspect_teacher import summarise, summarise_ranks
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.teacher.analysis import farthest_ranks, pair_similarities, threshold_by_quantile
 from kdmcse_hf.teacher.plots import plot_ranks, plot_similarities

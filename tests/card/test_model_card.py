@@ -17,14 +17,14 @@ from paths import ROOT
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.card.curve import CURVE_NAME, draw_curve
-from kdmcse_hf.card.model_card import name_repository, write_card
+from kdmcse_hf.card.model_card import TEMPLATE, name_repository, write_card
 from kdmcse_hf.card.recipe import hub_id, portable
-from kdmcse_hf.card.results import EVAL_RESULTS, OBJECTIVES, add_scores
+from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
+from kdmcse_hf.commands import train
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.features.store import FeatureStore
-
-TEMPLATE = ROOT / "model_cards" / "template.md"
+from kdmcse_hf.model.objectives import OBJECTIVES
 
 CANARY = "hf_" + "CanaryCanaryCanaryCanary0123456789"
 HISTORY = [
@@ -60,8 +60,6 @@ def sources(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def trained(sources, tmp_path_factory) -> pathlib.Path:
     """What recipes/train.py leaves of a run whose flags hold tokens and folders."""
-    import train
-
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_TOKEN", CANARY)
     output = tmp_path_factory.mktemp("run") / "my-model"
@@ -86,7 +84,6 @@ def trainer(sources, tmp_path, objective="kdmcse", recipe=None, base=None, **arg
         multimodal_dataset=load_captions(sources["multimodal_dataset"]) if widths else None,
         eval_dataset=tiny.pairs(),
         processing_class=tiny.tokenizer(),
-        card_template=str(TEMPLATE),
         recipe=recipe,
     )
     made.state.log_history = list(HISTORY)
@@ -181,7 +178,8 @@ class TestMetadata:
 
 class TestText:
     def test_every_objective_has_its_own_sentence(self, sources, tmp_path):
-        for objective, name in OBJECTIVES.items():
+        for objective in ("simcse", "arccse", "mcse", "kdmcse", "kdmcse_rank"):
+            name = OBJECTIVES[objective].label
             text = card_of(sources, tmp_path / objective, objective=objective).text
             assert f"trained with {name}" in text
             assert ("a frozen vision-language teacher guides it" in text) == (objective not in ("simcse", "arccse"))
@@ -258,8 +256,6 @@ class TestWhatARunLeaves:
             assert "auto_map" not in (tmp_path / "saved" / name).read_text()
 
     def test_its_recipe_runs_again_and_trains_on(self, trained, sources, monkeypatch):
-        import train
-
         folder = pathlib.Path(sources["text_dataset"]).parent
         monkeypatch.chdir(folder)
         recipe = yaml.safe_load((trained / "training.yaml").read_text())

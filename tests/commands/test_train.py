@@ -1,4 +1,4 @@
-"""recipes/train.py as a user starts it: files in, one repository out, clear refusals."""
+"""The training command as a user starts it: files in, one repository out, clear refusals."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,8 @@ from paths import RECIPES
 from transformers import AutoModel
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.commands import train
+from kdmcse_hf.commands.train_arguments import parse
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
@@ -35,9 +37,7 @@ class Finished:
 
 
 def start(*words: str) -> Finished:
-    """Run recipes/train.py in this process: most of the time of a fresh one goes into imports."""
-    import train
-
+    """Run the command in this process: most of the time of a fresh one goes into imports."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -57,14 +57,6 @@ def launch(*command: str) -> subprocess.CompletedProcess:
 
 def flags(values: dict) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def recipes_are_importable():
-    """As they are for a script in their folder."""
-    sys.path.append(str(RECIPES))  # last: recipes/evaluate.py must not hide the library
-    yield
-    sys.path.remove(str(RECIPES))
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +256,6 @@ def test_help_shows_all_keys():
 
 @pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_shipped_configurations_parse_and_hold_the_papers_values(path):
-    from arguments import parse
-
     model, data, training = parse([str(path), "--output_dir=unused", "--use_cpu=true"])
     roberta = "roberta" in path.stem
     assert model.model_name_or_path == ("FacebookAI/roberta-base" if roberta else "google-bert/bert-base-uncased")

@@ -9,6 +9,7 @@ import torch
 from kdmcse_hf.data.batches import MixedRows, SentenceCollator, StsSentences
 from kdmcse_hf.data.captions import Captions, load_captions
 from kdmcse_hf.data.text import load_text
+from kdmcse_hf.model.objectives import OBJECTIVES
 
 FEATURES = {"image_embeds": [[1.0, 2.0], [3.0, 4.0]], "text_embeds": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]}
 
@@ -136,11 +137,12 @@ class TestCaptions:
     )
     def test_an_objective_asks_for_what_it_reads(self, objective, missing, tmp_path):
         path = saved(tmp_path, text=["a", "b"], image_embeds=FEATURES["image_embeds"])
+        columns = OBJECTIVES[objective].teacher_columns
         if missing is None:
-            assert len(load_captions(path, objective)) == 2
+            assert len(load_captions(path, columns)) == 2
         else:
-            with pytest.raises(ValueError, match=f"no column {missing}, which objective '{objective}' needs"):
-                load_captions(path, objective)
+            with pytest.raises(ValueError, match=f"no column {missing}, which the objective needs"):
+                load_captions(path, columns)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -204,7 +206,7 @@ class TestCollator:
             SentenceCollator(tokenizer)
 
 
-def test_captions_without_an_image_id_are_of_a_picture_each():
+def test_captions_without_an_image_id_are_of_an_image_each():
     captions = tiny.captions(4).remove_columns("image_id").add_column("image_id", [None, "a", None, "a"])
     ids = Captions(captions, "captions").rows(range(4))["image_ids"]
     assert ids.dtype == np.int64

@@ -5,7 +5,6 @@ import json
 import pathlib
 import sys
 
-import export_onnx  # noqa: E402
 import pytest
 import tiny
 import torch
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
+from kdmcse_hf.commands import export_onnx
 
 FAMILIES = ["bert", "roberta"]
 

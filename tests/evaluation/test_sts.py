@@ -158,7 +158,7 @@ def test_hub_sets_take_the_papers_split(monkeypatch):
     expected = [("mteb/sickr-sts", "test"), ("mteb/sts12-sts", "test"), ("mteb/stsbenchmark-sts", "validation")]
     assert asked == expected
     monkeypatch.setattr(hub, "SICK_TEST_SHA256", "changed")
-    with pytest.raises(ValueError, match="give --data"):
+    with pytest.raises(ValueError, match="SICK folder as data"):
         load_sts_task("SICK-R", None)
 
 

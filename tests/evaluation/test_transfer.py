@@ -84,7 +84,7 @@ def test_files_are_read_as_senteval_does(tmp_path):
         load_transfer_task("SST2", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="custrev.pos"):
         load_transfer_task("CR", str(tmp_path))
-    with pytest.raises(ValueError, match="--data"):
+    with pytest.raises(ValueError, match="directory as data"):
         load_transfer_task("CR", None)
 
 

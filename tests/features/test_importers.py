@@ -4,12 +4,12 @@ import json
 import pathlib
 import re
 
+import import_features
 import numpy as np
 import pytest
 
 from kdmcse_hf.features import importers as feature_import
 from kdmcse_hf.features.store import FeatureStore
-from recipes import import_features
 
 IMAGES, WIDTH = 25, 12
 
@@ -65,7 +65,7 @@ def test_an_import_goes_on_after_an_interruption(tmp_path):
 
 
 def test_entries_without_captions_are_listed(tmp_path, capsys):
-    """The released preprocessing drops long captions and may leave a picture without any: it is counted."""
+    """The released preprocessing drops long captions and may leave an image without any: it is counted."""
     bare = {"captions": [], "image_feat": [0.0] * WIDTH, "lang_feat": []}
     half = {"captions": ["", "a circle"], "image_feat": [0.0] * WIDTH, "lang_feat": [[1.0] * WIDTH, [2.0] * WIDTH]}
     write_json(tmp_path / "a.json", bare=bare, half=half)
@@ -90,7 +90,7 @@ def test_entries_without_captions_are_listed(tmp_path, capsys):
     ],
 )
 def test_malformed_entries_are_named(entry, message, tmp_path, capsys):
-    """Status 2 and the picture's name."""
+    """Status 2 and the image's name."""
     write_json(tmp_path / "a.json", x=entry)
     assert run(tmp_path / "a.json", tmp_path / "out") == 2
     assert re.search(message, capsys.readouterr().err)

@@ -65,7 +65,7 @@ def test_features_are_views_of_the_files(tmp_path):
 
 
 def test_plain_datasets_reads_both_tables(tmp_path):
-    """`load_from_disk` gives captions, and pictures; joined by image_id they are the rows of the store."""
+    """`load_from_disk` gives captions, and images; joined by image_id they are the rows of the store."""
     expected = write_store(tmp_path)
     captions, images = datasets.load_from_disk(tmp_path), datasets.load_from_disk(tmp_path / "images")
     assert captions.features["text_embeds"] == datasets.List(datasets.Value("float16"), length=TEXT_WIDTH)

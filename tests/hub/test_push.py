@@ -11,19 +11,20 @@ import subprocess
 import sys
 import threading
 import time
+from types import ModuleType
 
 import hub_matrix
 import pytest
 import tiny
 from hub_server import HubServer
-from paths import RECIPES
 from transformers import AutoModel, TrainerCallback
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainingArguments
+from kdmcse_hf.commands import push, train
 from kdmcse_hf.hub import best_pusher as background
 from kdmcse_hf.hub.best_pusher import BestPusher
 from kdmcse_hf.hub.push import Pushed
-from kdmcse_hf.hub.staging import repository_files
+from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.hub.worker_client import WORKER, Target
 
 QUICK = {"max_steps": 9, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "use_cpu": True}
@@ -33,14 +34,6 @@ PHASES = [("LFS", phase) for phase in hub_matrix.PHASES["LFS"]]
 PHASES += [("Xet", phase) for phase in ("preupload", "xet_token", "commit")]
 # Tried for good too; `python tests/support/hub_matrix.py` tries all.
 LASTING = (503, "cut", "lost")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def recipes_are_importable():
-    """As they are for a script in their folder."""
-    sys.path.append(str(RECIPES))
-    yield
-    sys.path.remove(str(RECIPES))
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +67,11 @@ def online(hub, monkeypatch):
     return hub
 
 
-def start(recipe: str, *words) -> tuple[int, str, str]:
-    """Run a recipe in this process: exit status, stdout, stderr."""
-    module = __import__(recipe)
+def start(command: ModuleType, *words) -> tuple[int, str, str]:
+    """Run a command in this process: exit status, stdout, stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = module.main([str(word) for word in words])
+        status = command.main([str(word) for word in words])
     return status, out.getvalue(), err.getvalue()
 
 
@@ -89,7 +81,7 @@ def flags(values: dict) -> list[str]:
 
 def run(sources, output_dir, **values) -> tuple[int, str, str]:
     values = {**sources, **QUICK, "push_to_hub": True, "hub_model_id": "alice/model", **values}
-    return start("train", *flags({**values, "output_dir": str(output_dir)}))
+    return start(train, *flags({**values, "output_dir": str(output_dir)}))
 
 
 def local_files(directory: pathlib.Path) -> dict[str, bytes]:
@@ -264,7 +256,7 @@ def test_the_token_is_in_nothing_that_a_run_says_or_leaves(online, sources, tmp_
 
 def test_a_mistyped_flag_is_told_without_its_value(capsys):
     with pytest.raises(SystemExit):
-        __import__("train").main(["--model_name_or_path", "encoder", f"--hub_tokn={CANARY}"])
+        train.main(["--model_name_or_path", "encoder", f"--hub_tokn={CANARY}"])
     error = capsys.readouterr().err
     assert "unknown argument --hub_tokn; did you mean hub_token?" in error
     assert CANARY not in error
@@ -274,8 +266,6 @@ def test_a_network_gone_at_the_end_loses_nothing_and_one_command_mends_it(online
     class Dark(TrainerCallback):
         def on_train_end(self, args, state, control, **kwargs):
             online.go_dark()
-
-    import train
 
     build = train.build_trainer
 
@@ -292,13 +282,13 @@ def test_a_network_gone_at_the_end_loses_nothing_and_one_command_mends_it(online
     note = (output / "PUSH_FAILED.md").read_text()
     assert f"python recipes/push.py {output} alice/model" in note
     online.come_back()
-    status, out, err = start("push", output, "alice/model")
+    status, out, err = start(push, output, "alice/model")
     assert status == 0, err
     assert "pushed:" in out
     assert remote_files(online) == local_files(output)
     assert not (output / "PUSH_FAILED.md").exists()
     commits = online.commits("alice/model")
-    assert start("push", output, "alice/model")[0] == 0
+    assert start(push, output, "alice/model")[0] == 0
     assert online.commits("alice/model") == commits, "the same content is no new commit"
 
 
@@ -327,24 +317,24 @@ def test_a_hostile_repository_id_ends_both_commands(online, sources, model, tmp_
     status, _, err = run(sources, tmp_path / "out", hub_model_id="../../etc")
     assert status == 2
     assert "repository id '../../etc' is not allowed" in err
-    assert start("push", model, "../../etc")[0] == 2
+    assert start(push, model, "../../etc")[0] == 2
     assert not online.requests
 
 
 def test_push_sends_nothing_unless_the_folder_is_one_whole_repository(online, model, tmp_path):
     broken = shutil.copytree(model, tmp_path / "broken")
     (broken / "kdmcse_heads.safetensors").unlink()
-    status, _, err = start("push", broken, "alice/model")
+    status, _, err = start(push, broken, "alice/model")
     assert status == 2
     assert "lacks kdmcse_heads.safetensors" in err
-    assert start("push", tmp_path / "missing", "alice/model")[0] == 2
+    assert start(push, tmp_path / "missing", "alice/model")[0] == 2
     assert not online.requests
 
 
 @pytest.mark.parametrize("xet", [False, True])
 def test_push_to_a_branch_of_a_private_repository(online, model, monkeypatch, xet):
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "0" if xet else "1")
-    assert start("push", model, "alice/model", "--revision", "dev", "--private")[0] == 0
+    assert start(push, model, "alice/model", "--revision", "dev", "--private")[0] == 0
     assert ("xet_token" in [entry[0] for entry in online.requests]) == xet
     assert remote_files(online, "dev") == local_files(model)
     assert remote_files(online, "main") == {}

@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 
-import import_checkpoint  # noqa: E402
+import import_checkpoint
 import numpy as np
 import pytest
 import tiny
@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
+from kdmcse_hf.commands.train import encoder_config
+from kdmcse_hf.commands.train_arguments import SourceArguments
 from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.model.released_checkpoints import load_released
 
@@ -73,14 +75,14 @@ def test_an_imported_model_computes_what_the_released_one_did(family, layout, co
         model = KDMCSEModel.from_pretrained(str(tmp_path / "out"))
         assert (model.config.objective, model.config.pooling) == (layout, "cls")
         torch.testing.assert_close(model.embed(tokens["input_ids"], tokens["attention_mask"]), cls)
-        torch.testing.assert_close(model.simcse_head(cls), torch.tanh(heads["simcse"](cls)))
+        torch.testing.assert_close(model.objective.simcse_head(cls), torch.tanh(heads["simcse"](cls)))
         if layout != "simcse":
             picture = torch.randn(4, IMAGE)
-            torch.testing.assert_close(model.grounding_head(cls), torch.tanh(heads["grounding"](cls)))
-            torch.testing.assert_close(model.image_head(picture), torch.tanh(heads["image"](picture)))
+            torch.testing.assert_close(model.objective.grounding_head(cls), torch.tanh(heads["grounding"](cls)))
+            torch.testing.assert_close(model.objective.image_head(picture), torch.tanh(heads["image"](picture)))
         if layout == "kdmcse":
             assert (model.config.preset, model.config.margin, model.config.threshold) == ("released", 0.15, None)
-            torch.testing.assert_close(model.text_head(picture), torch.tanh(heads["text"](picture)))
+            torch.testing.assert_close(model.objective.text_head(picture), torch.tanh(heads["text"](picture)))
         stock, report = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not any(report.values()), report
         # With pooler "cls", their AutoModel of a converted folder gives the head's output.
@@ -211,8 +213,6 @@ def bring_code(folder: pathlib.Path, **changes) -> None:
 
 
 def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(tmp_path, monkeypatch):
-    import train
-
     write(tmp_path / "in", "bert", "kdmcse")
     bring_code(tmp_path / "in", model_type="evil", tokenizer_class="Evil")
     monkeypatch.setattr("builtins.input", lambda *question: "y")
@@ -220,7 +220,7 @@ def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(t
         load_released,
         import_checkpoint.load_tokenizer,
         lambda folder: find_pooling(str(folder), None),
-        lambda folder: train.encoder_config(train.ModelArguments(str(folder))),
+        lambda folder: encoder_config(SourceArguments(str(folder))),
     ]
     for load in loaders:
         with pytest.raises(ValueError, match="custom code"):

@@ -1,6 +1,5 @@
 """recipes/reproduce.py as a user starts it: crash and resume, tables, listings, scripts."""
 
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -13,7 +12,8 @@ import psutil
 import pytest
 import tiny
 import yaml
-from paths import ROOT
+
+from kdmcse_hf.commands import evaluate, train
 
 SETTINGS = {
     "seeds": [0, 1],
@@ -26,14 +26,6 @@ SETTINGS = {
         "kdmcse": {"objective": "kdmcse", "margin": 0.125, "threshold": 0.85},
     },
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def recipes_are_importable():
-    """As they are for a script in their folder."""
-    sys.path.append(str(ROOT / "recipes"))  # last: recipes/evaluate.py must not hide the library
-    yield
-    sys.path.remove(str(ROOT / "recipes"))
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +62,12 @@ def reproduce(*words: str) -> int:
 def runs_in_process(monkeypatch):
     """Runs without child processes; what a run does stays the same."""
     import reproduce as recipe
-    import train
     from reproduction import run
 
-    spec = importlib.util.spec_from_file_location("evaluate_recipe", ROOT / "recipes" / "evaluate.py")
-    score = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(score)
-
     def call(name: str, *words: str) -> None:
-        if name == "train.py":
-            if train.main(list(words)):
-                raise subprocess.CalledProcessError(2, name)
-        else:
-            monkeypatch.setattr(sys, "argv", [name, *words])
-            try:
-                score.main()
-            except OSError as error:
-                raise subprocess.CalledProcessError(1, name) from error
+        command = {"train.py": train, "evaluate.py": evaluate}[name]
+        if status := command.main(list(words)):
+            raise subprocess.CalledProcessError(status, name)
 
     def run_all(commands):
         failed = {}

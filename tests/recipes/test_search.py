@@ -1,22 +1,13 @@
 """recipes/search.py on tiny files: trials that differ, a study that goes on."""
 
 import json
-import sys
 
 import pytest
 import tiny
-from paths import RECIPES
 
 pytest.importorskip("optuna")
 pytest.importorskip("matplotlib")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def recipes_are_importable():
-    """As they are for a script in their folder."""
-    sys.path.append(str(RECIPES))
-    yield
-    sys.path.remove(str(RECIPES))
+import search
 
 
 @pytest.fixture
@@ -28,8 +19,6 @@ def words(tmp_path) -> list[str]:
 
 
 def test_a_study_goes_on_where_it_stopped(words, tmp_path, monkeypatch, capsys):
-    import search
-
     made, build_model = [], search.build_model
     monkeypatch.setattr(search, "build_model", lambda *inputs: made.append(build_model(*inputs)) or made[-1])
     assert search.main(["--trials", "2", *words]) == 0
@@ -51,8 +40,6 @@ def test_a_study_goes_on_where_it_stopped(words, tmp_path, monkeypatch, capsys):
 
 
 def test_the_value_of_a_trial_is_its_best_evaluation(words, tmp_path, monkeypatch):
-    import search
-
     evaluate = search.KDMCSETrainer.evaluate
 
     def recorded(self, *inputs, **options):
@@ -65,8 +52,6 @@ def test_the_value_of_a_trial_is_its_best_evaluation(words, tmp_path, monkeypatc
 
 
 def test_refusals(words, capsys):
-    import search
-
     assert search.main(["--trials", "1", *words, "--objective", "mcse"]) == 2
     assert "objective kdmcse in preset paper, found mcse" in capsys.readouterr().err
     assert search.main(["--trials", "1", *words]) == 0

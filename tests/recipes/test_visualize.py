@@ -36,9 +36,9 @@ def test_a_figure_is_written(model, sentences, tmp_path, models, name):
     command = [*[model] * models, "--sentences", sentences, "--views", "8", "--perplexity", "5"]
     assert visualize.main([*map(str, command), "--output", str(tmp_path / name)]) == 0
     if name.endswith(".png"):
-        picture = pyplot.imread(tmp_path / name)
-        assert picture.shape[:2] == (2 * 540, models * 720)
-        assert np.unique(picture.reshape(-1, picture.shape[-1]), axis=0).shape[0] > 10
+        figure = pyplot.imread(tmp_path / name)
+        assert figure.shape[:2] == (2 * 540, models * 720)
+        assert np.unique(figure.reshape(-1, figure.shape[-1]), axis=0).shape[0] > 10
     else:
         assert (tmp_path / name).read_bytes().startswith(b"%PDF")
 

@@ -82,11 +82,11 @@ def captions(count: int, images: int | None = None, seed: int = 0) -> datasets.D
     """Captions with random teacher features; those of one image share its features."""
     generator = np.random.default_rng(seed)
     ids = np.arange(count) % (images or count)
-    pictures = generator.normal(size=(ids.max() + 1, IMAGE_DIM)).astype(np.float32)
+    images = generator.normal(size=(ids.max() + 1, IMAGE_DIM)).astype(np.float32)
     return datasets.Dataset.from_dict(
         {
             "text": sentences(count, seed + 1),
-            "image_embeds": pictures[ids].tolist(),
+            "image_embeds": images[ids].tolist(),
             "text_embeds": generator.normal(size=(count, TEXT_DIM)).astype(np.float32).tolist(),
             "image_id": [f"picture {index}" for index in ids],
         }

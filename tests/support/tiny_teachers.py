@@ -1,4 +1,4 @@
-"""Tiny random CLIP, SigLIP and SigLIP2 checkpoints, and drawn pictures with captions, for the teacher's tests."""
+"""Tiny random CLIP, SigLIP and SigLIP2 checkpoints, and drawn images with captions, for the teacher's tests."""
 
 import json
 import pathlib
@@ -70,8 +70,8 @@ def _tokenizer(family: str) -> PreTrainedTokenizerFast:
     )
 
 
-def draw_pictures(directory: pathlib.Path, count: int, seed: int = 0) -> dict[str, list[str]]:
-    """Draw pictures of coloured shapes of many sizes as PNG files; return the captions of each file, one to three."""
+def draw_images(directory: pathlib.Path, count: int, seed: int = 0) -> dict[str, list[str]]:
+    """Draw images of coloured shapes of many sizes as PNG files; return the captions of each file, one to three."""
     directory.mkdir(parents=True, exist_ok=True)
     generator = random.Random(seed)
     captions = {}
@@ -90,7 +90,7 @@ def draw_pictures(directory: pathlib.Path, count: int, seed: int = 0) -> dict[st
 
 def draw_imagefolder(directory: pathlib.Path, count: int, seed: int = 0) -> dict[str, list[str]]:
     """Draw an imagefolder with metadata.jsonl."""
-    captions = draw_pictures(directory, count, seed)
+    captions = draw_images(directory, count, seed)
     lines = [json.dumps({"file_name": name, "captions": found}) for name, found in captions.items()]
     (directory / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return captions

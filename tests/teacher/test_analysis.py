@@ -3,11 +3,11 @@
 import json
 
 import datasets
-import inspect_teacher
 import numpy as np
 import pytest
 from PIL import Image
 
+from kdmcse_hf.commands import inspect_teacher
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureShard, FeatureWriter
 from kdmcse_hf.teacher import analysis as teacher_statistics

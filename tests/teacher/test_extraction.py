@@ -18,20 +18,20 @@ from PIL import Image
 from tiny_teachers import draw_imagefolder, make_teacher
 from transformers import AutoModel
 
+from kdmcse_hf.commands import extract_features
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher.teacher import FAMILIES, Teacher
-from recipes import extract_features
 
 IMAGES = 22  # in shards of 6, the last of them short
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> pathlib.Path:
-    """A teacher of each family, a folder of pictures, and the uninterrupted result for CLIP."""
+    """A teacher of each family, a folder of images, and the uninterrupted result for CLIP."""
     folder = tmp_path_factory.mktemp("data")
     for family in FAMILIES:
         make_teacher(family, folder / family)
-    captions = draw_imagefolder(folder / "pictures", IMAGES)
+    captions = draw_imagefolder(folder / "images", IMAGES)
     (folder / "captions.json").write_text(json.dumps(captions))
     assert extract(folder, folder / "whole") == 0
     return folder
@@ -42,7 +42,7 @@ def extract(data: pathlib.Path, output: pathlib.Path, *more: str, family: str = 
 
 
 def arguments(data: pathlib.Path, output: pathlib.Path, family: str = "clip") -> list[str]:
-    paths = ["--teacher", data / family, "--dataset", data / "pictures", "--output_dir", output]
+    paths = ["--teacher", data / family, "--dataset", data / "images", "--output_dir", output]
     return [*map(str, paths), "--images_per_shard", "6", "--batch_size", "4", "--num_workers", "2"]
 
 
@@ -53,13 +53,13 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_hold_the_features_of_a_direct_call(family, data, tmp_path):
-    """Each caption's row has its own text's and its own picture's features, for two batch sizes."""
+    """Each caption's row has its own text's and its own image's features, for two batch sizes."""
     captions = json.loads((data / "captions.json").read_text())
     teacher, model = Teacher.load(str(data / family)), AutoModel.from_pretrained(data / family).eval()
     expected_images, expected_texts = [], []
     with torch.no_grad():
         for name, texts in captions.items():
-            image = Image.open(data / "pictures" / name).convert("RGB")
+            image = Image.open(data / "images" / name).convert("RGB")
             pixels = teacher.image_processor(images=[image], return_tensors="pt")
             expected_images += [model.get_image_features(**pixels).pooler_output[0].numpy()] * len(texts)
             for text in texts:
@@ -152,16 +152,16 @@ def test_a_shard_of_another_teacher_is_redone(data, tmp_path):
 
 
 def test_a_directory_of_other_settings_is_refused(data, tmp_path, capsys):
-    """Another teacher, choice of captions, other pictures or a foreign directory: status 2, nothing changed."""
+    """Another teacher, choice of captions, other images or a foreign directory: status 2, nothing changed."""
     before = contents(data / "whole")
     assert extract(data, data / "whole", family="siglip") == 2
     assert "begun with teacher.model_type" in capsys.readouterr().err
     assert extract(data, data / "whole", "--captions", "one") == 2
     assert "options.captions" in capsys.readouterr().err
-    draw_imagefolder(tmp_path / "pictures", IMAGES, seed=5)
-    assert extract(data, data / "whole", "--dataset", str(tmp_path / "pictures")) == 2
+    draw_imagefolder(tmp_path / "images", IMAGES, seed=5)
+    assert extract(data, data / "whole", "--dataset", str(tmp_path / "images")) == 2
     assert "source." in capsys.readouterr().err
-    assert extract(data, data / "pictures") == 2
+    assert extract(data, data / "images") == 2
     assert "holds something else" in capsys.readouterr().err
     assert contents(data / "whole") == before
     assert extract(data, data / "whole", "--batch_size", "2") == 0  # may change: a run can go on with less memory
@@ -169,7 +169,7 @@ def test_a_directory_of_other_settings_is_refused(data, tmp_path, capsys):
 
 
 def test_one_caption_is_drawn_by_the_seed(data, tmp_path):
-    """One of each picture's captions, the same for the same seed, another for another."""
+    """One of each image's captions, the same for the same seed, another for another."""
     captions = json.loads((data / "captions.json").read_text())
     drawn = []
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
@@ -180,16 +180,16 @@ def test_one_caption_is_drawn_by_the_seed(data, tmp_path):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_unusable_pictures_and_captions_are_listed_or_refused(data, tmp_path, capsys):
-    """Broken, missing and uncaptioned pictures, empty captions: counted and named, or the run stops at the first."""
-    pictures = tmp_path / "pictures"
-    captions = draw_imagefolder(pictures, 8)
-    (pictures / "0002.png").write_bytes((pictures / "0002.png").read_bytes()[:60])
-    (pictures / "0004.png").unlink()
+def test_unusable_images_and_captions_are_listed_or_refused(data, tmp_path, capsys):
+    """Broken, missing and uncaptioned images, empty captions: counted and named, or the run stops at the first."""
+    images = tmp_path / "images"
+    captions = draw_imagefolder(images, 8)
+    (images / "0002.png").write_bytes((images / "0002.png").read_bytes()[:60])
+    (images / "0004.png").unlink()
     captions |= {"0005.png": ["", "a red circle", "  "], "0006.png": [], "0007.png": [None]}
     lines = [json.dumps({"file_name": name, "captions": texts}) for name, texts in captions.items()]
-    (pictures / "metadata.jsonl").write_text("\n".join(lines))
-    assert extract(data, tmp_path / "out", "--dataset", str(pictures)) == 0
+    (images / "metadata.jsonl").write_text("\n".join(lines))
+    assert extract(data, tmp_path / "out", "--dataset", str(images)) == 0
     output = capsys.readouterr().out
     assert "1 x broken picture" in output
     assert "problems.jsonl" in output
@@ -209,16 +209,16 @@ def test_unusable_pictures_and_captions_are_listed_or_refused(data, tmp_path, ca
     assert set(ids.tolist()) == {0, 1, 3, 5}  # the second shard is left empty
     assert set(datasets.load_from_disk(tmp_path / "out")["image_id"]) == {0, 1, 3, 5}
     assert datasets.load_from_disk(tmp_path / "out" / "images")["image"][:] == [f"000{i}.png" for i in (0, 1, 3, 5)]
-    assert extract(data, tmp_path / "refused", "--dataset", str(pictures), "--problems", "refuse") == 2
+    assert extract(data, tmp_path / "refused", "--dataset", str(images), "--problems", "refuse") == 2
     assert "png: " in capsys.readouterr().err
 
 
 def test_nothing_usable_is_an_error(data, tmp_path, capsys):
-    """A folder whose pictures are all missing ends with status 2 and names the report."""
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n')
-    assert extract(data, tmp_path / "out", "--dataset", str(tmp_path / "pictures")) == 2
-    assert "not one picture was usable" in capsys.readouterr().err
+    """A folder whose images are all missing ends with status 2 and names the report."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a"}\n')
+    assert extract(data, tmp_path / "out", "--dataset", str(tmp_path / "images")) == 2
+    assert "not one image was usable" in capsys.readouterr().err
 
 
 def test_unusable_arguments_exit_with_status_2(data, tmp_path, capsys):

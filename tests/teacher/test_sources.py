@@ -1,4 +1,4 @@
-"""The six source forms give the same pictures and captions; damage in them is one clear error."""
+"""The six source forms give the same images and captions; damage in them is one clear error."""
 
 import csv
 import io
@@ -11,19 +11,19 @@ import datasets
 import pytest
 from tiny_teachers import draw_imagefolder, make_teacher
 
+from kdmcse_hf.commands import extract_features
 from kdmcse_hf.features.store import FeatureStore
-from kdmcse_hf.teacher.sources.captioned_image import Picture, open_picture
+from kdmcse_hf.teacher.sources.captioned_image import CaptionedImage, open_image
 from kdmcse_hf.teacher.sources.open_source import open_source
-from recipes import extract_features
 
 IMAGES = 9
 
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory) -> tuple[pathlib.Path, dict[str, list[str]]]:
-    """One set of pictures with captions, published in every form."""
+    """One set of images with captions, published in every form."""
     folder = tmp_path_factory.mktemp("forms")
-    captions = draw_imagefolder(folder / "pictures", IMAGES)
+    captions = draw_imagefolder(folder / "images", IMAGES)
     _write_metadata_csv(folder, captions)
     _write_karpathy(folder, captions)
     _write_coco(folder, captions)
@@ -34,7 +34,7 @@ def forms(tmp_path_factory) -> tuple[pathlib.Path, dict[str, list[str]]]:
 
 
 def _write_metadata_csv(folder, captions):
-    shutil.copytree(folder / "pictures", folder / "csv", ignore=shutil.ignore_patterns("*.jsonl"))
+    shutil.copytree(folder / "images", folder / "csv", ignore=shutil.ignore_patterns("*.jsonl"))
     with (folder / "csv" / "metadata.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["file_name", "text"])
@@ -74,7 +74,7 @@ def _write_flickr(folder, captions):
         marked = [text.replace("a ", "[/EN#12/other/shape a ", 1) + "]" if "a " in text else text for text in texts]
         stem = pathlib.Path(name).stem
         (folder / "entities" / "Sentences" / f"{stem}.txt").write_text("\n".join(marked) + "\n")
-        shutil.copy(folder / "pictures" / name, folder / "jpg" / f"{stem}.jpg")
+        shutil.copy(folder / "images" / name, folder / "jpg" / f"{stem}.jpg")
     (folder / "entities" / "test.txt").write_text("".join(f"{pathlib.Path(name).stem}\n" for name in captions))
 
 
@@ -83,7 +83,7 @@ def _write_tars(folder, captions):
     for number, names in enumerate((list(captions)[:5], list(captions)[5:])):
         with tarfile.open(folder / "tars" / f"{number:05d}.tar", "w") as tar:
             for name in names:
-                _add(tar, name, (folder / "pictures" / name).read_bytes())
+                _add(tar, name, (folder / "images" / name).read_bytes())
                 _add(tar, name.replace(".png", ".json"), json.dumps({"caption": captions[name]}).encode())
 
 
@@ -94,21 +94,21 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _write_datasets(folder, captions):
-    rows = [(name, str(folder / "pictures" / name), text) for name, texts in captions.items() for text in texts]
+    rows = [(name, str(folder / "images" / name), text) for name, texts in captions.items() for text in texts]
     table = datasets.Dataset.from_dict(dict(zip(("key", "image", "caption"), zip(*rows, strict=True), strict=True)))
     table = table.cast_column("image", datasets.Image())
     datasets.DatasetDict({"train": table.shuffle(seed=1)}).save_to_disk(folder / "rows")
-    files = [str(folder / "pictures" / name) for name in captions]
+    files = [str(folder / "images" / name) for name in captions]
     lists = datasets.Dataset.from_dict({"image": files, "captions": list(captions.values())})
     lists.cast_column("image", datasets.Image()).to_parquet(folder / "lists.parquet")
 
 
 FORMS = {
-    "imagefolder": {"dataset": "pictures"},
+    "imagefolder": {"dataset": "images"},
     "metadata.csv": {"dataset": "csv"},
-    "karpathy": {"dataset": "dataset_flickr30k.json", "image_dir": "pictures", "split": "test"},
-    "coco": {"dataset": "captions_train2014.json", "image_dir": "pictures"},
-    "token": {"dataset": "results.token", "image_dir": "pictures"},
+    "karpathy": {"dataset": "dataset_flickr30k.json", "image_dir": "images", "split": "test"},
+    "coco": {"dataset": "captions_train2014.json", "image_dir": "images"},
+    "token": {"dataset": "results.token", "image_dir": "images"},
     "entities": {"dataset": "entities", "image_dir": "jpg", "split": "test"},
     "tars": {"dataset": "tars"},
     "tar pattern": {"dataset": "tars/{00000..00001}.tar"},
@@ -123,17 +123,17 @@ def _open(folder: pathlib.Path, form: dict):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_gives_the_same_pictures(form, forms):
+def test_every_form_gives_the_same_images(form, forms):
     """Captions beside the pixels they belong to, ids ascending and distinct, twice the same."""
     folder, captions = forms
     source = _open(folder, FORMS[form])
-    pictures = [picture for part in range(source.num_parts) for picture in source.part(part)]
-    assert pictures == [picture for part in range(source.num_parts) for picture in source.part(part)]
-    ids = [picture.image_id for picture in pictures]
+    images = [image for part in range(source.num_parts) for image in source.part(part)]
+    assert images == [image for part in range(source.num_parts) for image in source.part(part)]
+    ids = [image.image_id for image in images]
     assert ids == sorted(set(ids))
-    found = {open_picture(picture.content).tobytes(): _words(picture) for picture in pictures}
+    found = {open_image(image.content).tobytes(): _words(image) for image in images}
     expected = {
-        open_picture(folder / "pictures" / name).tobytes(): sorted(text.split() for text in texts)
+        open_image(folder / "images" / name).tobytes(): sorted(text.split() for text in texts)
         for name, texts in captions.items()
     }
     assert found == expected
@@ -142,8 +142,8 @@ def test_every_form_gives_the_same_pictures(form, forms):
     assert source.describe() == _open(folder, FORMS[form]).describe()
 
 
-def _words(picture: Picture) -> list[list[str]]:
-    return sorted(caption.split() for caption in picture.captions)
+def _words(image: CaptionedImage) -> list[list[str]]:
+    return sorted(caption.split() for caption in image.captions)
 
 
 def test_a_tar_set_is_extracted_by_the_command(forms, tmp_path):
@@ -158,15 +158,15 @@ def test_a_tar_set_is_extracted_by_the_command(forms, tmp_path):
     assert [shard["images"]["rows"] for shard in store.manifest["shards"]] == [5, 4]
 
 
-def test_samples_without_a_picture_or_a_caption_are_kept_for_the_report(tmp_path):
+def test_samples_without_an_image_or_a_caption_are_kept_for_the_report(tmp_path):
     """An incomplete tar sample is not passed over silently; a .txt is a caption too."""
     with tarfile.open(tmp_path / "0.tar", "w") as tar:
         _add(tar, "a.txt", b"a circle")
         _add(tar, "folder/b.jpg", b"...")
         _add(tar, "c.d.jpg", b"...")
-    pictures = list(open_source(str(tmp_path), 4).part(0))
-    assert [picture.captions for picture in pictures] == [["a circle"], [], []]
-    assert [picture.content for picture in pictures] == [None, b"...", None]
+    images = list(open_source(str(tmp_path), 4).part(0))
+    assert [image.captions for image in images] == [["a circle"], [], []]
+    assert [image.content for image in images] == [None, b"...", None]
 
 
 @pytest.mark.parametrize(
@@ -175,24 +175,27 @@ def test_samples_without_a_picture_or_a_caption_are_kept_for_the_report(tmp_path
         ({"metadata.jsonl": '{"file_name": "a.png"}'}, {}, "row 1: no caption column"),
         ({"metadata.jsonl": '{"text": "a"}'}, {}, "row 1: no file_name"),
         ({"metadata.jsonl": '{"file_name": "a.png", "text": "a"}\n{"fil'}, {}, "line 2: not JSON"),
-        ({"metadata.jsonl": ""}, {}, "lists no pictures"),
+        ({"metadata.jsonl": ""}, {}, "lists no images"),
         (
             {"x.token": "a.jpg#0 a"},
             {"dataset": "x.token", "image_dir": "."},
             "line 1: .* expected name.jpg#0<TAB>caption",
         ),
-        ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as --image_dir"),
-        ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "--image_dir .*none: no such folder"),
+        ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as image_dir"),
+        ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "^image_dir .*none: no such folder"),
         ({"x.json": "[1"}, {"dataset": "x.json"}, "x.json is not JSON"),
         ({"x.json": "[1]"}, {"dataset": "x.json", "image_dir": "."}, "neither COCO's captions"),
         ({}, {"dataset": "x.json"}, "no such file"),
         ({}, {"dataset": "y*.tar"}, "no such tar file"),
         ({}, {}, "cannot be read .*; it can be a directory with metadata.jsonl"),
+        ({"x.csv": "image,text\n"}, {"dataset": "x.csv"}, r"only \.parquet is read, not \.csv\); it can be"),
+        ({"data/train.jsonl": '{"a": 1}\n{"a'}, {"dataset": "data"}, r"data cannot be read \(.*JSON"),
     ],
 )
 def test_unusable_sources_are_one_clear_error(files, arguments, message, tmp_path):
     """The message names the file, the row and what is expected."""
     for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     arguments = {"dataset": "", **arguments}
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -200,15 +203,15 @@ def test_unusable_sources_are_one_clear_error(files, arguments, message, tmp_pat
 
 
 def test_missing_columns_and_splits_are_named(forms):
-    """A `datasets` source says what columns it has; a split without pictures is an error."""
+    """A `datasets` source says what columns it has; a split without images is an error."""
     folder, _ = forms
     with pytest.raises(ValueError, match="no column 'picture' among key, image, caption"):
         open_source(str(folder / "rows"), 4, image_column="picture")
     with pytest.raises(ValueError, match="no caption column words among"):
         open_source(str(folder / "rows"), 4, caption_column="words")
-    with pytest.raises(ValueError, match="has no pictures of split 'train'"):
-        open_source(str(folder / "dataset_flickr30k.json"), 4, image_dir=folder / "pictures", split="train")
-    with pytest.raises(FileNotFoundError, match="--split val: no such file"):
+    with pytest.raises(ValueError, match="has no images of split 'train'"):
+        open_source(str(folder / "dataset_flickr30k.json"), 4, image_dir=folder / "images", split="train")
+    with pytest.raises(FileNotFoundError, match="^split val: no such file"):
         open_source(str(folder / "entities"), 4, image_dir=folder / "jpg", split="val")
 
 

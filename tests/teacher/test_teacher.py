@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_teachers import draw_pictures, make_teacher
+from tiny_teachers import draw_images, make_teacher
 from transformers import AutoModel, BertConfig
 
 from kdmcse_hf.teacher.extraction import encode_captions
-from kdmcse_hf.teacher.sources.captioned_image import open_picture
+from kdmcse_hf.teacher.sources.captioned_image import open_image
 from kdmcse_hf.teacher.teacher import FAMILIES, Teacher
 
 TEXTS = ["a red circle on green", "the square", "a picture of a blue square on white", "a " * 40]
@@ -23,7 +23,7 @@ def directory(request, tmp_path_factory) -> pathlib.Path:
 
 def test_features_equal_a_direct_call(directory, tmp_path):
     """Image and text features are `pooler_output` of the model on the processor's inputs, sample by sample."""
-    captions = draw_pictures(tmp_path, 3)
+    captions = draw_images(tmp_path, 3)
     images = [Image.open(tmp_path / name).convert("RGB") for name in captions]
     teacher, model = Teacher.load(str(directory)), AutoModel.from_pretrained(directory).eval()
     padding = {"padding": True} if teacher.model.config.model_type == "clip" else {"padding": "max_length"}
@@ -56,8 +56,8 @@ def test_the_teacher_is_frozen_and_identified_by_its_weights(directory, tmp_path
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near_single(directory, dtype, tmp_path):
     """The half-precision path takes float32 pixels and gives float16 features near those of float32."""
-    draw_pictures(tmp_path, 2)
-    images = [open_picture(tmp_path / "0000.png"), open_picture(tmp_path / "0001.png")]
+    draw_images(tmp_path, 2)
+    images = [open_image(tmp_path / "0000.png"), open_image(tmp_path / "0001.png")]
     single, half = Teacher.load(str(directory)), Teacher.load(str(directory), dtype)
     reference = single.encode_images(single.prepare_images(images)).astype(np.float32)
     found = half.encode_images(half.prepare_images(images)).astype(np.float32)
@@ -82,14 +82,14 @@ def test_features_that_overflow_are_refused(directory):
         encode_captions(teacher, TEXTS, batch_size=4)
 
 
-def test_broken_and_missing_pictures_are_told_apart(tmp_path):
+def test_broken_and_missing_images_are_told_apart(tmp_path):
     """Every damage is a ValueError, every absence a FileNotFoundError."""
-    draw_pictures(tmp_path, 1)
+    draw_images(tmp_path, 1)
     whole = (tmp_path / "0000.png").read_bytes()
-    for content in (whole[:100], b"no picture", whole[:30] + b"\xff" * 60 + whole[90:]):
+    for content in (whole[:100], b"no image", whole[:30] + b"\xff" * 60 + whole[90:]):
         with pytest.raises(ValueError, match="Error"):
-            open_picture(content)
+            open_image(content)
     for content in (None, tmp_path / "absent.png"):
-        with pytest.raises(FileNotFoundError, match="no such file|no picture"):
-            open_picture(content)
-    assert open_picture(whole).mode == "RGB"
+        with pytest.raises(FileNotFoundError, match="no such file|no image"):
+            open_image(content)
+    assert open_image(whole).mode == "RGB"

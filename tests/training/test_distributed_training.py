@@ -1,14 +1,15 @@
 """The whole model under DDP: W processes with B/W rows have the gradients of one process with B rows."""
 
 import gc
-import os
+import json
+import pathlib
 
 import datasets
 import pytest
 import tiny
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+import warm
 from objective_steps import OBJECTIVES, ROWS, batch, gradients, model
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,7 +37,6 @@ def check(rank: int, world: int, name: str, mini_batch_size: int | None) -> None
 def compare(rank: int, world: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
     assert dist.get_world_size() == world
-    torch.set_num_threads(1)
     for name in OBJECTIVES:
         for mini_batch_size in (None, 1):
             check(rank, world, name, mini_batch_size)
@@ -45,10 +45,7 @@ def compare(rank: int, world: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def evaluate(rank: int, world: int, folder: str, scores: dict) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29613")
-    torch.set_num_threads(1)
+def evaluate(rank: int, world: int, folder: str) -> None:
     trainer = KDMCSETrainer(
         model=model("paper").float(),
         args=KDMCSETrainingArguments(folder, use_cpu=True, per_device_eval_batch_size=7, report_to="none"),
@@ -58,22 +55,22 @@ def evaluate(rank: int, world: int, folder: str, scores: dict) -> None:
         processing_class=tiny.tokenizer(),
     )
     assert trainer.args.world_size == world
-    scores[rank] = {name: value for name, value in trainer.evaluate().items() if name.startswith("eval_stsb_")}
+    pathlib.Path(folder, f"{rank} of {world}.json").write_text(json.dumps(trainer.evaluate()))
     if world > 1:
         dist.destroy_process_group()
 
 
 def test_evaluation_gives_all_processes_the_score_of_one(tmp_path):
-    with mp.Manager() as manager:
-        one, two = manager.dict(), manager.dict()
-        for world, scores in ((1, one), (2, two)):
-            mp.start_processes(evaluate, args=(world, str(tmp_path), scores), nprocs=world, start_method="spawn")
-        for name in ("spearman", "pearson", "alignment", "uniformity"):
-            name = f"eval_stsb_{name}"
-            assert two[0][name] == two[1][name] == pytest.approx(one[0][name], rel=1e-4), name
+    for world in (1, 2):
+        warm.run_ranks(evaluate, world, str(tmp_path))
+    one, first, second = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0 of 1", "0 of 2", "1 of 2")
+    )
+    for name in ("spearman", "pearson", "alignment", "uniformity"):
+        name = f"eval_stsb_{name}"
+        assert first[name] == second[name] == pytest.approx(one[name], rel=1e-4), name
 
 
-@pytest.mark.parametrize("world", [1, 2, 4])
+@pytest.mark.parametrize("world", [1, 2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_gradients_equal_one_process(world, tmp_path):
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    mp.spawn(compare, args=(world, str(tmp_path)), nprocs=world)
+    warm.run_ranks(compare, world, str(tmp_path))

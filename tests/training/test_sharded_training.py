@@ -5,14 +5,12 @@ Accelerate shards on GPUs only, so the model is sharded here by torch's own `ful
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+import warm
 from objective_steps import ROWS, batch, model
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard
 
 from kdmcse_hf import KDMCSEModel
-
-WORLD = 2
 
 
 def step(trained, rows: slice, mini_batch_size: int | None) -> None:
@@ -21,11 +19,10 @@ def step(trained, rows: slice, mini_batch_size: int | None) -> None:
     optimizer.step()
 
 
-def compare(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
-    torch.set_num_threads(1)
-    rows = slice(rank * ROWS // WORLD, (rank + 1) * ROWS // WORLD)
-    mesh = dist.device_mesh.init_device_mesh("cpu", (WORLD,))
+def compare(rank: int, world: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
+    mesh = dist.device_mesh.init_device_mesh("cpu", (world,))
     for mini_batch_size in (None, 1):
         whole = model("paper").eval()
         step(whole, slice(None), None)
@@ -48,4 +45,4 @@ def compare(rank: int, folder: str) -> None:
 
 
 def test_sharded_weights_train_and_save_as_whole_ones(tmp_path):
-    mp.spawn(compare, args=(str(tmp_path),), nprocs=WORLD)
+    warm.run_ranks(compare, 2, str(tmp_path))

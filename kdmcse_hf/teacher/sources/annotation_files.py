@@ -1,4 +1,4 @@
-"""Annotation files that name pictures and give their captions; each becomes a list of `Entry`."""
+"""Annotation files that name images and give their captions; each becomes a list of `Entry`."""
 
 import csv
 import json
@@ -6,8 +6,8 @@ import os
 import pathlib
 import re
 
-CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "raw", "alt_text")
-Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of a picture
+CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
+Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
 
 
 def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]:
@@ -42,21 +42,21 @@ def read_json(path: pathlib.Path, image_dir: str | os.PathLike | None, split: st
     """A Karpathy split file or COCO's captions, told apart by their keys.
 
     Raises:
-        FileNotFoundError: The file or the folder of pictures is missing.
+        FileNotFoundError: The file or the folder of images is missing.
         ValueError: It is neither.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"--dataset {path}: no such file")
+        raise FileNotFoundError(f"dataset {path}: no such file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"--dataset {path} is not JSON: {error}") from error
+        raise ValueError(f"dataset {path} is not JSON: {error}") from error
     folder = required_folder(image_dir, path)
     try:
         return _read_coco(content, folder) if "annotations" in content else _read_karpathy(content, folder, split)
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"--dataset {path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
+            f"dataset {path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
             f"(images with filename, split and sentences): {error!r} in it"
         ) from error
 
@@ -85,7 +85,7 @@ def _read_coco(content: dict, folder: pathlib.Path) -> list[Entry]:
 def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
     """Flickr8k.token.txt and results_20130124.token: `name.jpg#number<TAB>caption`."""
     if not path.is_file():
-        raise FileNotFoundError(f"--dataset {path}: no such file")
+        raise FileNotFoundError(f"dataset {path}: no such file")
     captions: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -102,7 +102,7 @@ def read_entities(path: pathlib.Path, folder: pathlib.Path, split: str | None) -
     if split:
         lists = [path / f"{name}.txt" for name in split.split("+")]
         if missing := [file for file in lists if not file.is_file()]:
-            raise FileNotFoundError(f"--split {split}: no such file: {missing[0]}")
+            raise FileNotFoundError(f"split {split}: no such file: {missing[0]}")
         ids = [line.strip() for file in lists for line in file.read_text().split("\n") if line.strip()]
     else:
         ids = sorted(file.stem for file in (path / "Sentences").glob("*.txt"))
@@ -117,21 +117,21 @@ def read_entities(path: pathlib.Path, folder: pathlib.Path, split: str | None) -
 
 def find_caption_column(where: object, columns: list[str], wanted: str | None) -> str:
     """The wanted column, or the first of the usual names that is there; ValueError if none is."""
-    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMNS) if column in columns]
+    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMN_NAMES) if column in columns]
     if not found:
         raise ValueError(
-            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMNS)} among {', '.join(columns)}; "
-            "name it by --caption_column"
+            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMN_NAMES)} among {', '.join(columns)}; "
+            "name it by caption_column"
         )
     return found[0]
 
 
 def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
-    """The folder of pictures; ValueError if none is given, FileNotFoundError if it is not there."""
+    """The folder of images; ValueError if none is given, FileNotFoundError if it is not there."""
     if image_dir is None:
-        raise ValueError(f"--dataset {dataset} only names its pictures: give their folder as --image_dir")
+        raise ValueError(f"dataset {dataset} only names its images: give their folder as image_dir")
     if not pathlib.Path(image_dir).is_dir():
-        raise FileNotFoundError(f"--image_dir {image_dir}: no such folder")
+        raise FileNotFoundError(f"image_dir {image_dir}: no such folder")
     return pathlib.Path(image_dir)
 
 

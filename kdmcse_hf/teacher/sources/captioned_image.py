@@ -1,4 +1,4 @@
-"""A picture with its captions, as every caption source hands it over, and the decoding of its pixels."""
+"""An image with its captions, as every caption source hands it over, and the decoding of its pixels."""
 
 import io
 import pathlib
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of a caption source.
+class CaptionedImage:
+    """One image of a caption source.
 
     Args:
-        image_id: Number of the picture in its source, the same in every run.
+        image_id: Number of the image in its source, the same in every run.
         name: File name or key, for reports.
         content: Where the pixels are: a file, or the encoded bytes themselves; None if the source lacks them.
         captions: Captions as the source has them, uncleaned.
@@ -26,8 +26,8 @@ class Picture:
     captions: list[str]
 
 
-def open_picture(content: pathlib.Path | bytes | None) -> "Image":
-    """Decode a picture to RGB.
+def open_image(content: pathlib.Path | bytes | None) -> "Image":
+    """Decode an image to RGB.
 
     Raises:
         FileNotFoundError: There is no such file, or no bytes.
@@ -37,9 +37,9 @@ def open_picture(content: pathlib.Path | bytes | None) -> "Image":
     try:
         from PIL import Image
     except ImportError as error:
-        raise ImportError("Reading pictures needs Pillow: pip install 'kdmcse_hf[images]'") from error
+        raise ImportError("Reading images needs Pillow: pip install 'kdmcse_hf[images]'") from error
     if content is None or (isinstance(content, pathlib.Path) and not content.is_file()):
-        raise FileNotFoundError(f"no such file: {content}" if content else "the source holds no picture here")
+        raise FileNotFoundError(f"no such file: {content}" if content else "the source holds no image here")
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""Pictures and captions from the forms in which caption data are published; `open_source` tells them apart."""
+"""Images and captions from the forms in which caption data are published; `open_source` tells them apart."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import datasets
 
+from ...dataset_files import file_builder, open_dataset
 from .annotation_files import (
     Entry,
     find_caption_column,
@@ -18,22 +19,22 @@ from .annotation_files import (
     read_token_file,
     required_folder,
 )
-from .captioned_image import Picture
+from .captioned_image import CaptionedImage
 from .tar_source import TarSource, tar_files
 
 FORMS = (
-    "a directory with metadata.jsonl or metadata.csv; with --image_dir, a Karpathy split file, COCO captions, "
+    "a directory with metadata.jsonl or metadata.csv; with image_dir, a Karpathy split file, COCO captions, "
     "a Flickr .token file or a Flickr30k Entities directory (with Sentences/); .tar files or a folder of them; "
     "a Hub id, a parquet file or a datasets directory with an image column and a caption column"
 )
 
 
 class ListSource:
-    """Pictures that are listed in memory, their pixels in files.
+    """Images that are listed in memory, their pixels in files.
 
     Args:
-        entries: (name, file, captions) of each picture.
-        images_per_part: Pictures in each part.
+        entries: (name, file, captions) of each image.
+        images_per_part: Images in each part.
     """
 
     def __init__(self, entries: list[Entry], images_per_part: int) -> None:
@@ -42,18 +43,18 @@ class ListSource:
         self.num_images = len(entries)
         self.num_parts = -(-len(entries) // images_per_part)
 
-    def part(self, number: int) -> Iterator[Picture]:
-        """The pictures of a part, by ascending `image_id`."""
+    def part(self, number: int) -> Iterator[CaptionedImage]:
+        """The images of a part, by ascending `image_id`."""
         first = number * self.images_per_part
         for image_id, entry in enumerate(self.entries[first : first + self.images_per_part], start=first):
-            yield Picture(image_id, *entry)
+            yield CaptionedImage(image_id, *entry)
 
     def part_size(self, number: int) -> int:
-        """Number of pictures in a part."""
+        """Number of images in a part."""
         return min(self.images_per_part, self.num_images - number * self.images_per_part)
 
     def describe(self) -> dict:
-        """Number of pictures and the checksum of their names and captions."""
+        """Number of images and the checksum of their names and captions."""
         digest = hashlib.sha256()
         for name, _, captions in self.entries:
             digest.update(json.dumps([name, captions]).encode())
@@ -67,8 +68,8 @@ class DatasetSource:
         table: The dataset.
         image_column: Name of the image column.
         caption_column: Name of the column of captions, strings or lists of strings.
-        id_column: Rows of one value here, wherever they stand, are captions of one picture; None if every row is one.
-        images_per_part: Pictures in each part.
+        id_column: Rows of one value here, wherever they stand, are captions of one image; None if every row is one.
+        images_per_part: Images in each part.
     """
 
     def __init__(
@@ -88,24 +89,24 @@ class DatasetSource:
         self.num_images = len(self.groups) if id_column else len(table)
         self.num_parts = -(-self.num_images // images_per_part)
 
-    def part(self, number: int) -> Iterator[Picture]:
-        """The pictures of a part, by ascending `image_id`."""
+    def part(self, number: int) -> Iterator[CaptionedImage]:
+        """The images of a part, by ascending `image_id`."""
         first = number * self.images_per_part
         for image_id in range(first, first + self.part_size(number)):
             key, rows = self.groups[image_id] if self.groups else (image_id, [image_id])
             image = self.images[rows[0]][self.image_column] or {"path": None, "bytes": None}
             path = pathlib.Path(image["path"]) if image["path"] else None
             name = path.name if path else str(key)
-            yield Picture(
+            yield CaptionedImage(
                 image_id, name, image["bytes"] or path, flatten_captions(self.captions[rows][self.caption_column])
             )
 
     def part_size(self, number: int) -> int:
-        """Number of pictures in a part."""
+        """Number of images in a part."""
         return min(self.images_per_part, self.num_images - number * self.images_per_part)
 
     def describe(self) -> dict:
-        """Number of pictures and rows, and the checksum of the captions."""
+        """Number of images and rows, and the checksum of the captions."""
         digest = hashlib.sha256()
         for batch in self.captions.iter(batch_size=1000):
             digest.update(json.dumps(batch[self.caption_column]).encode())
@@ -130,16 +131,16 @@ def open_source(
 
     Args:
         dataset: Path, pattern of tar files or Hub id; see `FORMS`.
-        images_per_part: Pictures in each part, and so in each shard; of tar files, each is a part.
-        image_dir: Folder of the pictures, for sources that name them only.
+        images_per_part: Images in each part, and so in each shard; of tar files, each is a part.
+        image_dir: Folder of the images, for sources that name them only.
         split: Split to take, "train+restval" for two; None for everything (of a Hub id or `DatasetDict`: "train").
         image_column: Image column of a `datasets` source.
         caption_column: Caption column of it, of a metadata file or of a tar's .json; by its usual names if None.
-        id_column: Column of a `datasets` source whose equal values say that rows are captions of one picture.
+        id_column: Column of a `datasets` source whose equal values say that rows are captions of one image.
 
     Raises:
         FileNotFoundError: A path is missing.
-        ValueError: The source is of no known form, lacks a column, or holds no pictures.
+        ValueError: The source is of no known form, lacks a column, or holds no images.
     """
     path = pathlib.Path(dataset)
     metadata = next((file for file in (path / "metadata.jsonl", path / "metadata.csv") if file.is_file()), None)
@@ -158,26 +159,23 @@ def open_source(
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
         for column in filter(None, (image_column, id_column)):
             if column not in table.column_names:
-                raise ValueError(f"--dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
+                raise ValueError(f"dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
         return DatasetSource(table, image_column, caption_column, id_column, images_per_part)
     if not entries:
-        raise ValueError(
-            f"--dataset {dataset}{f' has no pictures of split {split!r}' if split else ' lists no pictures'}"
-        )
+        raise ValueError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
     return ListSource(entries, images_per_part)
 
 
 def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
-    path = pathlib.Path(dataset)
     try:
-        if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-            table = datasets.load_from_disk(dataset)
-            return table[split or "train"] if isinstance(table, datasets.DatasetDict) else table
-        if path.suffix == ".parquet":
-            return datasets.load_dataset("parquet", data_files=dataset, split="train")
-        return datasets.load_dataset(dataset, split=split or "train")
+        if file_builder(dataset) not in (None, "parquet"):
+            suffix = pathlib.Path(dataset).suffix
+            raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
+        return open_dataset(dataset, split or "train")
+    except datasets.exceptions.DatasetGenerationError as error:  # its cause says what is wrong with the file
+        raise ValueError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"--dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
+        raise ValueError(f"dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
 
 
 def _group_rows(keys: Iterable) -> list[tuple[object, list[int]]]:

@@ -1,4 +1,4 @@
-"""Webdataset tar files, streamed: pictures and captions of one sample stand together under one key."""
+"""Webdataset tar files, streamed: images and captions of one sample stand together under one key."""
 
 import json
 import pathlib
@@ -9,10 +9,10 @@ from itertools import groupby
 
 import fsspec
 
-from .captioned_image import Picture
+from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-IMAGES_PER_TAR = 1_000_000  # room for the numbers of the pictures of one tar file
+IMAGES_PER_TAR = 1_000_000  # room for the numbers of the images of one tar file
 
 
 class TarSource:
@@ -28,8 +28,8 @@ class TarSource:
         self.caption_column = caption_column
         self.num_parts = len(files)
 
-    def part(self, number: int) -> Iterator[Picture]:
-        """The pictures of a tar file, in its order, read once from start to end.
+    def part(self, number: int) -> Iterator[CaptionedImage]:
+        """The images of a tar file, in its order, read once from start to end.
 
         Raises:
             ValueError: The tar file is damaged.
@@ -41,7 +41,7 @@ class TarSource:
                     fields = {_split(member)[1]: tar.extractfile(member).read() for member in members}
                     image = next((fields[suffix] for suffix in IMAGE_SUFFIXES if suffix in fields), None)
                     image_id = number * IMAGES_PER_TAR + position
-                    yield Picture(image_id, f"{self.files[number]}:{key}", image, self._captions(fields))
+                    yield CaptionedImage(image_id, f"{self.files[number]}:{key}", image, self._captions(fields))
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(f"{self.files[number]} is damaged ({error}): fetch it again") from error
 
@@ -81,7 +81,7 @@ def tar_files(dataset: str) -> list[str]:
     filesystem, path = fsspec.core.url_to_fs(dataset)
     found = sorted(filesystem.unstrip_protocol(file) if "://" in dataset else file for file in filesystem.glob(path))
     if not found:
-        raise FileNotFoundError(f"--dataset {dataset}: no such tar file")
+        raise FileNotFoundError(f"dataset {dataset}: no such tar file")
     return found
 
 

@@ -1,8 +1,14 @@
-"""The exit status that the recipes' commands share."""
+"""What the commands share: the name they go by, and the exit status of unusable input."""
 
 import argparse
+import pathlib
 import sys
 from collections.abc import Callable
+
+
+def program_name() -> str:
+    """As the user typed it, for usage and messages: `kdmcse train` of the console command, `train.py` of a recipe."""
+    return pathlib.Path(sys.argv[0]).name
 
 
 def run_or_refuse(program: str, run: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
