@@ -38,6 +38,8 @@ def packing_support(encoder: PreTrainedModel) -> PackingSupport:
     bit for bit. Call it when a model is made: an attention implementation that changes between forward and backward
     breaks gradient checkpointing. What a GPU's kernel computes is checked apart from this (`kernel_for`).
     """
+    if encoder.device.type == "meta":
+        return PackingSupport(None, "its weights are not there yet")
     found = getattr(encoder, "_packing_support", None)
     if found is None or (found.plan is not None and encoder.config._attn_implementation != PACKED_SDPA):
         found = encoder._packing_support = _find_support(encoder)

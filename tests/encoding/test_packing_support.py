@@ -160,6 +160,17 @@ def test_the_probe_runs_once_and_never_in_a_later_step(monkeypatch):
     embed_sentences(encoder, **batch([4, 2]), pooling="cls")
 
 
+def test_an_encoder_without_weights_is_probed_when_it_has_them():
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(BertConfig(**_SIZES, **_TOKENS))
+    assert packing_support(encoder).plan is None
+    encoder.to_empty(device="cpu").init_weights()
+    encoder.load_state_dict(AutoModel.from_config(encoder.config).state_dict())
+    encoder.embeddings.position_ids = torch.arange(40)[None]
+    encoder.embeddings.token_type_ids = torch.zeros(1, 40, dtype=torch.long)
+    assert packing_support(encoder).plan is not None
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_weights_of_other_dtypes_are_probed_and_stay_what_they_are(dtype):
     encoder = packing_families.encoder("bert").to(dtype)
