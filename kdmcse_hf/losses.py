@@ -177,7 +177,8 @@ class MCSELoss(ContrastiveLoss):
     ) -> torch.Tensor:
         """s1, s2, image: (B, P) in the shared space; image_ids: (B,) int -> scalar."""
         image, excluded = self.candidates(image), self.same_image(image_ids)
-        return sum(info_nce(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
+        first, second = (info_nce(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
+        return first + second
 
 
 class KDMCSELoss(ContrastiveLoss):
@@ -270,8 +271,8 @@ class KDMCSELoss(ContrastiveLoss):
             `{"image_loss", "text_loss"}`, scalars; each is half the sum over the two views.
         """
         with torch.no_grad():
-            labels = self._paper_labels if self.preset == "paper" else self._released_labels
-            labels, same_image = labels(teacher_image, teacher_text), self.same_image(image_ids)
+            read = self._paper_labels if self.preset == "paper" else self._released_labels
+            labels, same_image = read(teacher_image, teacher_text), self.same_image(image_ids)
         parts = {}
         for name, targets in (("image_loss", image), ("text_loss", text)):
             alpha, filtered = labels[name]
@@ -299,7 +300,7 @@ class KDMCSELoss(ContrastiveLoss):
     def _adapacse(self, views: tuple, targets: torch.Tensor, alpha: torch.Tensor, excluded: torch.Tensor | None):
         """Eq. 13, the mean over the two views: the 1/2 of Eq. 14, or the released code's mean."""
         margins = self.margin * (1 - alpha).abs()  # m_c * Delta of Eq. 12
-        loss = 0.0
+        loss = margins.new_zeros(())
         for view in views:
             cosine = cosine_similarity(view, targets)
             if self.preset == "released":

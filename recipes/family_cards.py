@@ -3,6 +3,7 @@
 python recipes/family_cards.py
 """
 
+import argparse
 import pathlib
 
 import yaml
@@ -24,11 +25,13 @@ WHAT = {
     "kdmcse": ": SimCSE on Wikipedia, and on captions beside it contrastive losses against a frozen CLIP's features "
     "of image and caption, which filter false negatives and set an adaptive angular margin",
 }
+NEEDS = {"simcse": "captions", "mcse": "ResNet-50 or CLIP features", "kdmcse": "CLIP features"}
 CAPTIONS = {"flickr": "Flickr30k", "coco": "MS-COCO"}
 
 
 def main() -> None:
     """Write all cards."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for objective, student in FAMILIES:
         path = ROOT / "model_cards" / f"{objective}-{student}.md"
         family_card(objective, student).save(path)
@@ -58,7 +61,9 @@ def family_card(objective: str, student: str) -> ModelCard:
         student=STUDENTS[student],
         base_model=base,
         what=WHAT[objective],
+        needs=NEEDS[objective],
         captions=" and ".join(seen),
+        descriptions=to_markdown([["recipe", "what it is"], *map(_described, paths)]),
         recipes=list(recipes),
         paper_table=to_markdown([["Model", *STS_TASKS, "Avg."], *paper]),
         paper_note=PAPER_NOTE,
@@ -76,6 +81,11 @@ def value_tables(recipes: dict[str, dict]) -> dict[str, str]:
         "common": to_markdown([["key", "value"], *common]),
         "differing": to_markdown([["key", *recipes], *differing]),
     }
+
+
+def _described(path: pathlib.Path) -> list[str]:
+    """A recipe's name, and what its first line says of it."""
+    return [f"`{path.stem}`", path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")]
 
 
 def _shown(value) -> str:

@@ -11,12 +11,16 @@ import argparse
 import pathlib
 import sys
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
+from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
 from kdmcse_hf.files import sha256
+
+SAMPLE = 2000  # captions whose features are measured
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -56,8 +60,21 @@ def run(arguments: argparse.Namespace) -> None:
     num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
     manifest = writer.finish(num_shards)
     print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
+    print(lengths_of(FeatureStore.open(arguments.output_dir)))
     for problem, count in manifest["problems"].items():
         print(f"skipped: {count:,} x {problem}, listed in {arguments.output_dir / 'problems.jsonl'}")
+
+
+def lengths_of(store: FeatureStore) -> str:
+    """How long the feature vectors are, in words: the threshold of the preset `released` depends on it."""
+    rows = store.rows(np.unique(np.linspace(0, len(store) - 1, SAMPLE).astype(int)))
+    found, normalised = [], True
+    for name, label in (("image_embeds", "image"), ("text_embeds", "caption")):
+        lengths = np.linalg.norm(rows[name], axis=1)
+        if rows[name].shape[1]:
+            found.append(f"{np.median(lengths):.3g} of {label} features")
+            normalised = normalised and bool(np.allclose(lengths, 1, atol=0.01))
+    return f"median length {', '.join(found)}: {'normalised' if normalised else 'not normalised'}"
 
 
 def main(argv: list[str] | None = None) -> int:

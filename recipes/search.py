@@ -19,7 +19,7 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
 from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
-from kdmcse_hf.commands.train_arguments import SourceArguments, explicit_keys, parse
+from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
 from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"
@@ -43,7 +43,7 @@ def train_keys(values: dict[str, float]) -> dict[str, float | str]:
     return {**keys, "threshold": f"q{1 - values['filtered_share']}"}
 
 
-def prepare(trainer: KDMCSETrainer, model_arguments: SourceArguments) -> None:
+def prepare(trainer: KDMCSETrainer, model_arguments: ModelArguments) -> None:
     """Each trial starts from the encoder again: the objective's values live in the model's configuration."""
     captions, config = trainer.train_dataset.captions, encoder_config(model_arguments)
 

@@ -1,1 +1,1 @@
-"""A `RunSummary` becomes README.md: the model card, its curve, its recipe, its results."""
+"""The model card: from a `RunSummary` to README.md and the plot, recipe and results beside it."""

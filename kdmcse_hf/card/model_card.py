@@ -1,4 +1,4 @@
-"""The model card of a trained model, and the files it speaks of."""
+"""The model card of a trained model, and the files that it mentions."""
 
 import os
 import pathlib
@@ -24,15 +24,15 @@ _LIBRARIES = ("torch", "transformers", "accelerate", "datasets")
 def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pathlib.Path) -> None:
     """Write `README.md` into a repository, and beside it `training.yaml` and `training_curve.png`.
 
-    `training.yaml` needs the run's `recipe`, the plot the extra `plots`; the card speaks of what is there. Test
-    scores that an earlier model in this folder left in `.eval_results` are taken out.
+    `training.yaml` is written if the run has a `recipe`, the plot if matplotlib is installed; the card mentions only
+    files that exist. `.eval_results`, where an earlier model in this folder may have left test scores, is removed.
 
     Args:
-        run: what the card tells.
-        template: Jinja file, as `TEMPLATE`.
-        directory: of the repository.
+        run: facts of the run.
+        template: Jinja file, such as `TEMPLATE`.
+        directory: folder of the repository.
     """
-    card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.dev_name))
+    card = model_card(run, template, has_curve=draw_curve(run.history, directory, run.metric, run.dev_name))
     if run.recipe:
         write_recipe(run.recipe, run.seed, run.name, run.world_size, directory)
     shutil.rmtree(pathlib.Path(directory, EVAL_RESULTS), ignore_errors=True)
@@ -40,12 +40,12 @@ def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pa
 
 
 def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = False) -> ModelCard:
-    """The card of the model as it stands: what it is, how to use it, its scores, and all that made it.
+    """The card of a model: what it is, how to use it, its scores, and how it was trained.
 
     Args:
-        run: its last evaluation is reported; its `recipe` names data, license and language.
-        template: Jinja file, as `TEMPLATE`.
-        has_curve: whether `training_curve.png` stands beside the card.
+        run: facts of the run. Its last evaluation is reported; its `recipe` names data, license and language.
+        template: Jinja file, such as `TEMPLATE`.
+        has_curve: whether there is a `training_curve.png` beside the card.
     """
     base, license_name = _origin(run.config.encoder.name_or_path)
     objective = objective_class(run.config.objective)
@@ -62,6 +62,8 @@ def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = F
         pooling=run.config.pooling,
         width=run.config.encoder.hidden_size,
         scores=run.scores(),
+        before=run.scores_before(),
+        judge=run.judge,
         dev_name=run.dev_name,
         curve=CURVE_NAME if has_curve else None,
         sources=_sources(run),
@@ -80,7 +82,7 @@ def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = F
 
 
 def name_repository(directory: str | pathlib.Path, repo_id: str) -> None:
-    """Make the card's commands load `repo_id`, where the Hub gives the repository another name than the folder."""
+    """Put `repo_id` into the card's commands, which until then load the model by the name of its folder."""
     path = pathlib.Path(directory, "README.md")
     text = path.read_text(encoding="utf-8")
     text = re.sub(r'(SentenceTransformer|\.from_pretrained)\("[^"]*"\)', rf'\1("{repo_id}")', text)
@@ -88,9 +90,9 @@ def name_repository(directory: str | pathlib.Path, repo_id: str) -> None:
 
 
 def _origin(name: str | None) -> tuple[str | None, str | None]:
-    """Hub id of the base model and its license, as far as a card on this machine tells; no license is made up.
+    """Hub id and license of the base model, each None if no card on this machine tells it.
 
-    Of a local checkpoint they are those of its own card.
+    For a local checkpoint they are what its own card says.
     """
     if not name:
         return None, None
@@ -100,7 +102,7 @@ def _origin(name: str | None) -> tuple[str | None, str | None]:
         return base, None
     try:
         data = ModelCard.load(path, ignore_metadata_errors=True).data
-    except (ValueError, yaml.YAMLError):  # somebody else's card is no reason to stop at the end of a run
+    except (ValueError, yaml.YAMLError):  # never fail a finished run over somebody else's card
         return base, None
     return base or data.base_model, data.license
 
@@ -113,19 +115,19 @@ def _metadata(run: RunSummary, base: str | None, license_name: str | None) -> di
     fields = {
         "language": run.recipe.get("model_language", "en"),
         "license": run.recipe.get("model_license", license_name),
-        "library_name": "sentence-transformers",  # what the Hub shows usage for; the files are its own
+        "library_name": "sentence-transformers",  # the Hub shows how to load the model with this library
         "pipeline_tag": "sentence-similarity",
         "base_model": base,
         "datasets": [name for name in sources if name] or None,
         "tags": tags,
     }
-    if scores and run.dev_name == "STS-B dev":  # other pairs are no public benchmark
+    if scores and run.dev_name == "STS-B dev":  # other pairs are not a public benchmark
         fields |= {"model_name": run.name, "eval_results": eval_results({"tasks": {STS_DEV: scores}})}
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _sources(run: RunSummary) -> dict[str, str]:
-    """Names of the training data and of the teacher, as far as they are known."""
+    """Names of the training data and of the teacher, without those that are not known."""
     names = {"text": run.recipe.get("text_dataset"), "captions": run.recipe.get("multimodal_dataset")}
     names["teacher"] = run.teacher
     return {kind: portable(name) for kind, name in names.items() if name}

@@ -1,4 +1,4 @@
-"""What a card may say of a run's arguments: no folders of a machine, no tokens; and the YAML file that repeats it."""
+"""`training.yaml`, which repeats a run, and what of its arguments may be published: no local folders, no tokens."""
 
 import functools
 import pathlib
@@ -16,19 +16,21 @@ from ..version import __version__
 RECIPE_NAME = "training.yaml"
 _SECRET = re.compile(r"hf_[A-Za-z0-9]{20,}|(?<=://)[^/\s@]+@")
 _CACHED = re.compile(r"/models--([\w.-]+?)/snapshots/([0-9a-f]{40})(?:/|$)")
-_INNER_PATH = re.compile(r"(?<=[\"'=,;\s])/(?:[^\"',;\s]*/)?([^\"',;\s/]+)")  # as in optim_args or JSON
+# An absolute path inside a value, as in optim_args or JSON.
+_INNER_PATH = re.compile(r"(?<=[\"'=,;\s])/(?:[^\"',;\s]*/)?([^\"',;\s/]+)")
 
 
 def is_private(name: str) -> bool:
-    """Whether an argument is of one machine or account, or only says where to report."""
-    own = ("hub_", "push_", "require_push", "report_to", "run_name", "logging_dir", "resume", "trackio", "output_dir")
+    """Whether an argument must not be published: it concerns one machine or account, or only says where to report."""
+    own = ("hub_", "push_", "require_push", "run_name", "logging_dir", "resume", "trackio", "output_dir")
     return name.startswith(own) or name == "project" or "token" in name
 
 
 def portable(value):
-    """A value without the folders above a path's own name, without tokens; lists and dicts part by part.
+    """A value as it may be published: without tokens, and with only the last part of an absolute path.
 
-    Relative paths stay as they are, since a recipe is repeated in its own folder, unless they lead out of it.
+    Relative paths are kept, because a recipe is repeated in its own folder, unless they lead out of it. Items of lists
+    and dicts are treated one by one.
 
     >>> portable("/home/me/data/captions"), portable("features/flickr"), portable("org/name")
     ('captions', 'features/flickr', 'org/name')
@@ -48,7 +50,10 @@ def portable(value):
 
 
 def hub_id(name: str | None) -> str | None:
-    """The Hub's `owner/name` in a name, an `hf://datasets/...` address or a folder of its cache; None for paths."""
+    """The Hub id (`owner/name`) that a name, an `hf://datasets/...` address or a folder of the Hub's cache stands for.
+
+    None for other local paths, and for names that are not valid ids.
+    """
     if name is None:
         return None
     if cached := _CACHED.search(str(name)):
@@ -65,20 +70,20 @@ def hub_id(name: str | None) -> str | None:
 
 
 def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory: str | pathlib.Path) -> None:
-    """Write `training.yaml`: the keys of recipes/train.py that made a run, and what else repeating it takes.
+    """Write `training.yaml`: the keys of recipes/train.py with which a run can be repeated.
 
-    Of an encoder on the Hub the commit is among them. Of local files the names alone are published, since their
-    folders mean nothing elsewhere; comments say so, and tell the encoder's weights by their checksum.
+    The commit of an encoder from the Hub is added. Of local files only the names are published, since their folders
+    mean nothing elsewhere; comments name these files and the checksum of the encoder's weights.
 
     Args:
-        recipe: the keys given, by a file or by flags, with their values.
+        recipe: the keys that were set, by a file or by flags, with their values.
         seed: of the run.
         name: of the model, which becomes `output_dir`.
         world_size: number of processes.
-        directory: of the repository.
+        directory: folder of the repository.
     """
-    given = {key: value for key, value in recipe.items() if not is_private(key)}
-    values = {key: _whole(portable(value)) for key, value in given.items()}
+    public = {key: value for key, value in recipe.items() if not is_private(key)}
+    values = {key: _whole(portable(value)) for key, value in public.items()}
     if base := hub_id(recipe.get("model_name_or_path")):
         values["model_name_or_path"] = base
         path = try_to_load_from_cache(base, "config.json", revision=recipe.get("model_revision"))
@@ -90,7 +95,7 @@ def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory:
         f"accelerate launch {processes}recipes/train.py {RECIPE_NAME} [--key value ...]",
         f"Keys that are not here had the defaults of kdmcse_hf {__version__}, transformers {version('transformers')}.",
     ]
-    if local := [key for key, value in given.items() if _is_local(key, value)]:
+    if local := [key for key, value in public.items() if _is_local(key, value)]:
         lines += [
             f"Local files of the author's, of which this holds the names alone: {', '.join(local)}.",
             "Without them, in the folder where the command is started, the run cannot be repeated.",
@@ -103,7 +108,7 @@ def write_recipe(recipe: dict, seed: int, name: str, world_size: int, directory:
 
 
 def _whole(value):
-    """3 for 3.0, as Trainer's steps are written."""
+    """3 instead of 3.0, because numbers of steps are floats in the Trainer's arguments."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -1,8 +1,9 @@
-"""Scores in a model card: a table beside the paper's, `model-index` metadata, `.eval_results` files."""
+"""Scores in a model card: tables beside the paper's, `model-index` metadata, `.eval_results` files."""
 
 import json
 import pathlib
 import shutil
+from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard
@@ -27,23 +28,23 @@ _NOTE = (
 
 
 def add_scores(directory: str | pathlib.Path, report: dict) -> None:
-    """Put the scores of a model, as recipes/evaluate.py writes them, into the card of its repository.
+    """Put the scores of a model into the card of its repository, and into `.eval_results/`, one file per STS task.
 
-    They replace those of an earlier report; STS-B dev as training left it stays. `.eval_results/` gets a file for each
-    STS task.
+    They replace the scores of an earlier report. The score on STS-B dev that training wrote is kept.
 
     Args:
-        directory: of the repository, with a card by `model_card`.
-        report: `{"model", "pooling", "data", "tasks": {NAME: {"spearman", ...}}, "sts_avg"}`.
+        directory: folder of the repository, with a card written by `model_card`.
+        report: what recipes/evaluate.py wrote about the model: `{"model", "pooling", "data", "tasks": {NAME:
+            {"spearman", ...}}, "sts_avg"}`.
 
     Raises:
-        FileNotFoundError: no card there.
-        ValueError: a card that has no place for results, scores of another model or pooling.
+        FileNotFoundError: there is no card.
+        ValueError: the card has no lines between which results belong, or the scores are of another model or pooling.
     """
     path = pathlib.Path(directory, "README.md")
     if not path.is_file():
         raise FileNotFoundError(f"{directory} has no README.md: give the folder that training wrote")
-    card = ModelCard.load(path)
+    card: Any = ModelCard.load(path)
     head, found, rest = card.text.partition(_START)
     tail = rest.partition(_END)[2]
     if not (found and tail):
@@ -67,24 +68,24 @@ def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
 
 
 def _trained_dev(card: ModelCard) -> dict:
-    """Scores of STS-B dev that stand in the card."""
-    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == STS_DEV]
+    """Scores on STS-B dev that are in the card already."""
+    dev = [entry for entry in card.data.eval_results or [] if entry.dataset_name == STS_DEV]  # type: ignore[attr-defined]
     scores = {entry.metric_type.removesuffix("_cosine"): round(entry.metric_value * 100, 4) for entry in dev}
     return {STS_DEV: scores}
 
 
 def paper_rows(objective: str, base_model: str | None) -> Table:
-    """Rows of the paper's Table 1 that trained the same student by the same objective; none for other students."""
+    """Rows of the paper's Table 1 for this objective and student; none for a student that is not in it."""
     family = _FAMILIES.get((base_model or "").rsplit("/", 1)[-1])
     rows = build_tables([{"model": "", "tasks": {}}], paper=True)[0][2:]
     if objective not in OBJECTIVES:  # of the author's own
         return []
     wanted = f" {OBJECTIVES[objective].label}-{family}"
-    return [row for row in rows if row[0].removesuffix(FROM_MCSE).endswith(wanted)]
+    return [row for row in rows if row[0].partition(FROM_MCSE)[0].endswith(wanted)]
 
 
 def results_section(report: dict, model_name: str, paper: Table) -> str:
-    """Markdown tables of a report, the paper's rows under the STS scores."""
+    """The tables of a report in Markdown, with the paper's rows under the STS scores."""
     named = {**report, "model": model_name}
     scored = any(task in report["tasks"] for task in STS_TASKS)
     tables = build_tables([named], paper=bool(paper) and scored)
@@ -95,9 +96,10 @@ def results_section(report: dict, model_name: str, paper: Table) -> str:
 
 
 def eval_results(report: dict) -> list[EvalResult]:
-    """`model-index` entries of a report's tasks, from 0 to 1 under the names that sentence-transformers gives them.
+    """`model-index` entries for the tasks of a report.
 
-    The paper's x100 is MTEB's habit, whose `model-index` types have other names (`cos_sim_spearman`).
+    Values are between 0 and 1 and metrics have the names that sentence-transformers uses. (MTEB writes x100, as the
+    paper does, under other names such as `cos_sim_spearman`.)
     """
     entries = []
     for task, scores in report["tasks"].items():
@@ -123,14 +125,14 @@ def _eval_result(task: str, metric: str, value: float) -> EvalResult:
 
 
 def write_eval_results(directory: str | pathlib.Path, report: dict) -> None:
-    """Write `.eval_results/TASK.yaml` anew, from which the Hub fills leaderboards of benchmark datasets.
+    """Replace `.eval_results/TASK.yaml`, from which the Hub fills the leaderboards of benchmark datasets.
 
-    The form is that of `huggingface_hub.EvalResultEntry` (https://huggingface.co/docs/hub/eval-results), ids of tasks
-    and the scale, x100, are those that MTEB writes there. Only test sets that MTEB scores whole: STS-B dev is none,
-    and its SICK-R has other pairs.
+    The format is that of `huggingface_hub.EvalResultEntry` (https://huggingface.co/docs/hub/eval-results); task ids
+    and the scale (x100) are those that MTEB writes. Only scores on MTEB's own test sets are written: not STS-B dev,
+    and not SICK-R, of which MTEB scores other pairs.
     """
     folder = pathlib.Path(directory, EVAL_RESULTS)
-    shutil.rmtree(folder, ignore_errors=True)  # scores of tasks that this report does not have
+    shutil.rmtree(folder, ignore_errors=True)  # it may hold scores of tasks that this report does not have
     for task, (repository, revision) in REPOSITORIES.items():
         if task == "SICK-R" or task not in report["tasks"]:
             continue

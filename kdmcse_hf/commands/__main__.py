@@ -12,11 +12,12 @@ from ..version import __version__
 # Each is the module of that name in this folder, with _ for -.
 COMMANDS = {
     "train": "Train a text encoder with SimCSE, ArcCSE, MCSE or KDMCSE.",
-    "extract-features": "Frozen teacher over pictures and captions, into a feature directory.",
-    "inspect-teacher": "What the teacher says about captions with features, and what a threshold would filter.",
+    "extract-features": "Frozen teacher over images and captions, into a feature directory.",
+    "inspect-teacher": "Whether a teacher is any good for these captions, and what a threshold would filter.",
     "evaluate": "Score models on the papers' evaluation tasks.",
     "push": "Push a trained model to the Hub, whole and in one commit, and prove that it arrived.",
     "export-onnx": "Write a model repository for ONNX Runtime, and hold its embeddings against torch's.",
+    "report": "One HTML page about a training run, or about several side by side.",
     "configs": "List the configurations of the paper's runs, which train takes by name.",
 }
 

@@ -25,6 +25,8 @@ from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
 from .exit_status import program_name, run_or_refuse
 
+TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
+
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
@@ -32,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--teacher", default="openai/clip-vit-base-patch32", help="CLIP, SigLIP or SigLIP2: Hub id or directory")
+    add("--teacher", default="openai/clip-vit-base-patch32", help=TEACHER)
     add("--dataset", required=True, help="images and captions, in one of the forms above")
     add("--output_dir", required=True, type=pathlib.Path, help="feature directory to write, or to go on with")
     add("--image_dir", help="folder of the images, for sources that only name them")
@@ -44,7 +46,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the random caption (%(default)s)")
     add("--batch_size", type=positive, default=64, help="images, and captions, at once (%(default)s)")
     add("--images_per_shard", type=positive, default=4096, help="images a stopped run can lose (%(default)s)")
-    add("--num_workers", type=positive, default=min(8, os.cpu_count()), help="decoding threads (%(default)s)")
+    add("--num_workers", type=positive, default=min(8, os.cpu_count() or 1), help="decoding threads (%(default)s)")
     dtypes = ("auto", "float32", "bfloat16", "float16")
     add("--dtype", choices=dtypes, default="auto", help="of the teacher; auto: float16 on a GPU, float32 elsewhere")
     problems = "unusable images and captions: list and skip, or stop at the first (%(default)s)"
@@ -68,7 +70,7 @@ def load_teacher(name: str, dtype: str, local_rank: int) -> Teacher:
 
 
 def open_image_source(arguments: argparse.Namespace) -> ImageSource:
-    """The caption source of the command line."""
+    """The image source of the command line."""
     return open_source(
         arguments.dataset,
         arguments.images_per_shard,
@@ -105,7 +107,7 @@ def extract_share(
         refuse_problems=arguments.problems == "refuse",
     )
     sizes = [source.part_size(part) for part in todo]
-    total = None if None in sizes else sum(sizes)
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
     with tqdm(total=total, desc=f"{len(todo)} of {source.num_parts} shards", unit="img", disable=quiet) as bar:
 
         def show(part: int, images: int) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 import yaml
 from transformers import HfArgumentParser
@@ -19,14 +19,28 @@ from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
 from .configs import find_configuration
 from .exit_status import program_name
+from .train_help import arrange
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
-_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices")
+_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask_same_image")
+
+
+class ModelArguments(Protocol):
+    """What `parse` gives: `SourceArguments`, and the keys that are known when the objective is."""
+
+    model_name_or_path: str
+    model_revision: str
+    pooling: str | None
+    objective: str
+    preset: str
+    threshold: Any
 
 
 @dataclass
 class SourceArguments:
     """Where the model comes from, and what its card says of it."""
+
+    _argument_group_name: ClassVar[str] = "model"
 
     model_name_or_path: str = field(
         metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
@@ -43,7 +57,9 @@ class SourceArguments:
 
 @dataclass
 class DataArguments:
-    """Where the sentences come from."""
+    """Where the sentences come from, and what is written of the run."""
+
+    _argument_group_name: ClassVar[str] = "data"
 
     text_dataset: str | None = field(
         default=None,
@@ -54,16 +70,44 @@ class DataArguments:
     )
     multimodal_dataset: str | None = field(
         default=None,
-        metadata={"help": "Captions with teacher features: Hub id, datasets directory or parquet file."},
+        metadata={
+            "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file. "
+            "For simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
+            "Entities directory, a .txt of one caption a line."
+        },
+    )
+    captions_per_image: str = field(
+        default="all",
+        metadata={
+            "help": "all, or one at random of each image, the same one in every run.",
+            "choices": ["all", "one"],
+        },
+    )
+    expected_images: int | None = field(
+        default=None,
+        metadata={"help": "Images that multimodal_dataset should hold; another number is said at the start."},
+    )
+    strict_data: bool = field(
+        default=False, metadata={"help": "Refuse a set of another number of images than expected_images."}
     )
     max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
     stsb_path: str | None = field(
         default=None,
-        metadata={"help": "SentEval data directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub."},
+        metadata={
+            "help": "SentEval directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. held_out: "
+            "5 percent of the images are held out, and retrieval among their captions judges the run."
+        },
+    )
+    report: str = field(
+        default="html",
+        metadata={
+            "help": "html: write report.html about the run into output_dir (with matplotlib); none: do not.",
+            "choices": ["html", "none"],
+        },
     )
 
 
-def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]:
+def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
     """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
 
     Returns:
@@ -76,18 +120,17 @@ def parse(argv: list[str]) -> tuple[Any, DataArguments, KDMCSETrainingArguments]
             flags, look_for_args_file=False, return_remaining_strings=True
         )
         if unknown:
-            name = unknown[0].partition("=")[0]  # what follows may be a token
-            raise ValueError(f"unknown argument {name}; {_nearest(name.lstrip('-'), parser)}")
+            raise ValueError(_unknown(unknown[0], parser))
         model, data, training = parsed
         model.objective = load_objective(model.objective)
         return model, data, training
     except (ValueError, OSError, ImportError) as error:
-        _parser().exit(2, f"{program_name()}: {error}\n")
+        argparse.ArgumentParser().exit(2, f"{program_name()}: {error}\n")
 
 
 def explicit_keys(argv: list[str]) -> dict:
     """The keys that a readable command line and its file name, with their values: what repeats the run."""
-    parser, flags = _read(argv)
+    parser, flags = _read(argv)  # which has looked at the defaults already
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     return vars(parser.parse_args(flags))
@@ -103,6 +146,7 @@ def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
         sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
         load_objective(objective)
     parser = _parser()
+    arrange(parser, show_all="--help-all" in flags)
     return parser, [*_yaml_flags(values, path, parser), *flags]
 
 
@@ -118,16 +162,31 @@ def _last(flags: list[str], name: str) -> str | None:
 
 
 def _parser() -> HfArgumentParser:
-    return HfArgumentParser(
-        (model_arguments(), DataArguments, KDMCSETrainingArguments),
+    """A parser of all keys; `null` stands for no value wherever that is the default."""
+    parser = HfArgumentParser(
+        [model_arguments(), DataArguments, KDMCSETrainingArguments],  # type: ignore[list-item]
         prog=program_name(),
         usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--help-all", action="help", help="show this help with all of transformers' keys, and exit")
+    for action in parser._actions:
+        if action.default is None and isinstance(action.type, type) and action.type is not bool:
+            action.type = _or_null(action.type)
+    return parser
 
 
-def model_arguments() -> type:
+def _unknown(word: str, parser: HfArgumentParser) -> str:
+    if word.endswith((".yaml", ".yml")):
+        return f"the configuration comes first: {program_name()} {word} [--key value ...]"
+    if not word.startswith("-"):  # it may be a token: it is not repeated
+        return f"a value stands where a --key is needed; {program_name()} --help lists all keys"
+    name = word.partition("=")[0]  # what follows may be a token
+    return f"unknown argument {name}; {_nearest(name.lstrip('-'), parser)}"
+
+
+def model_arguments() -> Any:
     """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
     config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
     keys = [_config_key(config[name]) for name in _CONFIG_KEYS]
@@ -137,13 +196,16 @@ def model_arguments() -> type:
 
 def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
     metadata, choices = dict(of.metadata), get_args(of.type)
+    if of.name == "pooling":  # null: as the repository declares
+        metadata["help"] += " By default what the repository declares, else cls."
+        return of.name, str | None, field(default=None, metadata={**metadata, "choices": list(choices)})
     if choices:  # a Literal
         return of.name, str, field(default=of.default, metadata={**metadata, "choices": list(choices)})
     return of.name, of.type, field(default=of.default, metadata=metadata)
 
 
 def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
-    metadata = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
+    metadata: dict[str, Any] = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
     if isinstance(value, ThresholdValue):
         metadata["help"] += " auto or q0.999: quantiles of the caption dataset's random pairs."
         return name, similarity, field(default=FROM_PRESET, metadata=metadata)
@@ -190,7 +252,7 @@ def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
     for key, value in values.items():
         if key not in _keys(parser):
             raise ValueError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
-        if value is None and key != "threshold":
+        if value is None and key != "threshold":  # a default, which an earlier line or a later flag may replace
             if (default := parser.get_default(key)) is not None:
                 raise ValueError(f"{path}: {key} cannot be null; without that line it is {default!r}")
         else:
@@ -207,7 +269,7 @@ def _words(value) -> list[str]:
 
 
 def _keys(parser: HfArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions if action.dest != "help"]
+    return [action.dest for action in parser._actions if action.dest not in ("help", "help_all")]
 
 
 def _nearest(key: str, parser: HfArgumentParser) -> str:

@@ -1,6 +1,7 @@
 """Rows of mixed training and of evaluation, and the collator that makes tensors of them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import datasets
 import numpy as np
@@ -19,7 +20,8 @@ class MixedRows(torch.utils.data.Dataset):
     """
 
     def __init__(self, text: datasets.Dataset | None = None, captions: CaptionFeatures | None = None):
-        self.text, self.captions = text, captions
+        self.text: Any = text
+        self.captions: Any = captions
         self.text_rows = 0 if text is None else len(text)
         self.caption_rows = 0 if captions is None else len(captions)
 

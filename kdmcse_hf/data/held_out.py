@@ -1,8 +1,10 @@
 """Images held out of training, whose captions judge a run that has no STS pairs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from ..features.caption_features import CaptionFeatures
@@ -33,17 +35,20 @@ class CaptionSubset:
         """Different images."""
         return len(np.unique(self.image_ids))
 
-    @property
-    def teacher_name(self) -> str | None:
-        """Name of the teacher, where the set tells it."""
-        return self.source.teacher_name
-
     def __len__(self) -> int:
         return len(self.indices)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Columns of some rows, as the whole set gives them."""
         return self.source.rows(self.indices[np.asarray(indices, dtype=np.int64)])
+
+    def texts(self) -> pa.ChunkedArray:
+        """The captions of these rows."""
+        return self.source.texts().take(self.indices)
+
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
+        """Names of the images of some captions, as the whole set gives them."""
+        return self.source.image_names(self.indices[np.asarray(indices, dtype=np.int64)])
 
 
 def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tuple[CaptionSubset, CaptionSubset]:

@@ -1,14 +1,17 @@
-"""`MixedBatchSampler`: Algorithm 1's schedule of text and caption batches."""
+"""`MixedBatchSampler`: batches of text and of captions, in the order that a schedule says."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from .schedule import Period, make_schedule
+
 
 class MixedBatchSampler(Sampler[list[int]]):
     """Batches of text rows, and of caption rows at every p-th optimizer step t = 1, 2, ... (Algorithm 1).
+
+    With the period "floor" it is the released code's schedule instead (`schedule.ReleasedSchedule`).
 
     Every batch is a pure function of seed, epoch and step: no state moves on while iterating, so training resumes
     anywhere and all processes agree on the kind of each step. Both sets are run through in a new random order again
@@ -25,13 +28,14 @@ class MixedBatchSampler(Sampler[list[int]]):
     Args:
         text_rows, caption_rows: sizes of the two sets; one of them may be 0.
         batch_size: B, rows of a process in a batch.
-        period: p of Algorithm 1; None for ceil(text_rows / caption_rows).
+        period: p of Algorithm 1; None for ceil(text_rows / caption_rows); "floor" for the released code's schedule.
         accumulation: batches of one kind that make an optimizer step.
         seed: of all orders, at least 0.
         rank, world_size: this process and how many there are.
 
     Raises:
-        ValueError: no rows at all, a set with fewer rows than the batch of all processes, or a period below 1.
+        ValueError: no rows at all, a set with fewer rows than the batch of all processes, a period below 1, or "floor"
+            with fewer text batches than caption batches.
     """
 
     def __init__(
@@ -39,14 +43,14 @@ class MixedBatchSampler(Sampler[list[int]]):
         text_rows: int,
         caption_rows: int,
         batch_size: int,
-        period: int | None = None,
+        period: Period = None,
         accumulation: int = 1,
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
     ):
         _check_sizes(text_rows, caption_rows, batch_size, world_size)
-        self.period = _checked_period(period, text_rows, caption_rows)
+        self.schedule = make_schedule(period, text_rows, caption_rows, batch_size * world_size, accumulation)
         self.accumulation, self.epoch = accumulation, 0
         self._rank_rows = slice(rank * batch_size, (rank + 1) * batch_size)
         self._text = _Passes(range(text_rows), batch_size * world_size, (seed, 0))
@@ -58,14 +62,12 @@ class MixedBatchSampler(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches of an epoch, a multiple of `accumulation`."""
-        text_steps = len(self._text) // self.accumulation
-        if self.period is None:
-            steps = text_steps
-        elif self.period == 1:
-            steps = len(self._captions) // self.accumulation
-        else:
-            steps = text_steps + text_steps // (self.period - 1)
-        return max(steps, 1) * self.accumulation
+        return self.schedule.steps * self.accumulation
+
+    @property
+    def period(self) -> int | None:
+        """p of the schedule; None where there are no captions."""
+        return self.schedule.period
 
     def __iter__(self) -> Iterator[list[int]]:
         first = self.epoch * len(self)
@@ -73,13 +75,13 @@ class MixedBatchSampler(Sampler[list[int]]):
             yield self.batch(index)
 
     def is_caption_batch(self, index: int) -> bool:
-        """Kind of batch `index`, counted from 0 over all epochs: is its optimizer step t a multiple of p?"""
-        return self.period is not None and (index // self.accumulation + 1) % self.period == 0
+        """Kind of batch `index`, counted from 0 over all epochs: is its optimizer step a caption step?"""
+        return self.schedule.is_caption_step(index // self.accumulation)
 
     def batch(self, index: int) -> list[int]:
         """Rows of this process in batch `index`, counted from 0 over all epochs."""
         step, micro = divmod(index, self.accumulation)
-        caption_steps = step // self.period if self.period else 0
+        caption_steps = self.schedule.caption_steps_before(step)
         if self.is_caption_batch(index):
             rows = self._captions.batch(caption_steps * self.accumulation + micro)
         else:
@@ -105,24 +107,6 @@ class _Passes:
             self._turn = turn
             self._order = self.rows.start + np.random.default_rng((*self.key, turn)).permutation(len(self.rows))
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
-
-
-def paired_sample_period(text_rows: int, caption_rows: int) -> int:
-    """p = ceil(|D| / |D^M|) of Algorithm 1, at least 1: a caption step every p-th step."""
-    return max(1, math.ceil(text_rows / caption_rows))
-
-
-def _checked_period(period: int | None, text_rows: int, caption_rows: int) -> int | None:
-    """None where there are no captions, 1 where there are only captions."""
-    if period is not None and period < 1:
-        raise ValueError(
-            f"multimodal_period is {period}: a caption step every p-th step needs p of at least 1, or auto"
-        )
-    if not caption_rows:
-        return None
-    if not text_rows:
-        return 1
-    return period or paired_sample_period(text_rows, caption_rows)
 
 
 def _check_sizes(text_rows: int, caption_rows: int, batch_size: int, world_size: int) -> None:

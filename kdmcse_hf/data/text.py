@@ -1,4 +1,4 @@
-"""Rows of text from the Hub and from local files, through `datasets`."""
+"""Sentences and other training rows, from local files or the Hub."""
 
 import pathlib
 
@@ -14,18 +14,19 @@ logger = logging.get_logger(__name__)
 
 
 def load_text(source: str, column: str | None = None) -> datasets.Dataset:
-    """Sentences to train on.
+    """Load the sentences to train on.
 
     Args:
-        source: Hub id, `hf://` address or local path of a .txt (a sentence a line), .json, .jsonl, .csv, .tsv or
-            .parquet file, or directory of a dataset.
-        column: where the sentences are; by default `text`, or the only column of strings.
+        source: Hub id; or path or `hf://` address of a .txt (one sentence per line), .json, .jsonl, .csv, .tsv or
+            .parquet file; or directory of a dataset.
+        column: the column of sentences; by default `text`, or the only column of strings.
 
     Returns:
-        One column, `text`. Blank rows are left out, which a warning counts; over-long ones are cut by the collator.
+        One column, `text`. Blank rows are left out, and a warning says how many. Long sentences stay whole here: the
+        collator truncates them.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, a file of another kind, no such column, nothing in it.
+        FileNotFoundError, ValueError: the source does not exist, is of another kind or empty, or lacks the column.
     """
     dataset = load_rows(source, "text_dataset")
     column = _text_column(dataset, column, source)
@@ -36,14 +37,18 @@ def load_text(source: str, column: str | None = None) -> datasets.Dataset:
 
 
 def load_rows(source: str, argument: str) -> datasets.Dataset:
-    """The training rows of a local file or directory, or of the Hub.
+    """Load the training rows of a local file or directory, or of a dataset on the Hub.
 
     Args:
         source: path, `hf://` address of a file, or Hub id.
-        argument: name of the argument it came by, for messages.
+        argument: name of the argument that holds `source`, for messages.
+
+    Returns:
+        The split `train`, or the only split.
 
     Raises:
-        FileNotFoundError, ValueError: as the message says.
+        FileNotFoundError, ValueError: the source does not exist, cannot be read, is empty, or has several splits and
+            none of them is `train`.
     """
     path = pathlib.Path(source)
     builder = file_builder(source)
@@ -92,7 +97,7 @@ def _text_column(dataset: datasets.Dataset, column: str | None, source: str) -> 
 
 
 def check_strings(dataset: datasets.Dataset, column: str, source: str) -> None:
-    """Raise ValueError where the column holds anything but strings."""
+    """Raise ValueError if the column holds anything but strings."""
     if not _is_string(dataset.features[column]):
         raise ValueError(f"column {column!r} of {source} holds {dataset.features[column]}, strings are needed")
 
@@ -102,7 +107,11 @@ def _is_string(feature) -> bool:
 
 
 def without_blank_rows(dataset: datasets.Dataset, source: str) -> datasets.Dataset:
-    """Leave out rows whose `text` is empty, white space or null; a warning counts them."""
+    """Leave out rows whose `text` is empty, white space or null; a warning says how many.
+
+    Raises:
+        ValueError: all rows are blank.
+    """
     arrow = dataset.select_columns("text").with_format("arrow")
     blank = [
         pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0), True).to_numpy()

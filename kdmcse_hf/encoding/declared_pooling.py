@@ -2,8 +2,9 @@
 
 import json
 import pathlib
+from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import cached_file
 
 from .pooling import POOLINGS
@@ -13,7 +14,7 @@ DEFAULT_POOLING = "cls"
 NEUTRAL_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
-def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, str]:
+def find_pooling(name_or_path: str, pooling: str | None = None, revision: str = "main") -> tuple[str, str]:
     """The pooling of a repository, and the folder of its encoder inside it.
 
     `pooling` if it is given; else the `kdmcse` dict of `config.json`; else the pooling module of
@@ -22,28 +23,50 @@ def find_pooling(name_or_path: str, pooling: str | None = None) -> tuple[str, st
 
     Raises:
         ValueError: the repository pools in a way other than `cls` and `mean`, or changes the pooled embedding by a
-            further module, so that scores of the encoder alone would not be those of the model.
+            further module, so that the encoder alone would not be the model.
         FileNotFoundError: no such directory or Hub repository can be had.
     """
+    kinds, config = _modules(name_or_path, revision)
+    if pooling is None:
+        pooling = _declared(name_or_path, revision, kinds, config) or DEFAULT_POOLING
+    return pooling, kinds.get("Transformer", "")
+
+
+def contradicted_pooling(name_or_path: str, pooling: str, revision: str = "main") -> str | None:
+    """The pooling that a repository declares, where it is another one than `pooling`; None where it declares none."""
+    kinds, config = _modules(name_or_path, revision)
     try:
-        modules = _read_json(name_or_path, "modules.json") or []
+        declared = _declared(name_or_path, revision, kinds, config)
+    except ValueError:  # one that is not supported, which is why another was given
+        return None
+    return None if declared == pooling else declared
+
+
+def _modules(name_or_path: str, revision: str) -> tuple[dict[str, str], PreTrainedConfig]:
+    """Kind and folder of sentence-transformers' modules, and the encoder's configuration."""
+    try:
+        modules = _read_json(name_or_path, revision, "modules.json") or []
         kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
-        subfolder = kinds.get("Transformer", "")
-        config = AutoConfig.from_pretrained(name_or_path, subfolder=subfolder, trust_remote_code=False)
+        folder = kinds.get("Transformer", "")
+        return kinds, AutoConfig.from_pretrained(
+            name_or_path, subfolder=folder, revision=revision, trust_remote_code=False
+        )
     except OSError as error:
         raise FileNotFoundError(f"no model can be had at {name_or_path!r}: {error}") from None
-    if pooling is not None:
-        return pooling, subfolder
+
+
+def _declared(name_or_path: str, revision: str, kinds: dict[str, str], config: PreTrainedConfig) -> str | None:
+    """`cls` or `mean` as the repository says, None where it says nothing."""
     declared = getattr(config, "kdmcse", {}).get("pooling")
     if declared is None:
         _refuse_other_modules(name_or_path, list(kinds))
-        declared = _pooling_module(name_or_path, kinds["Pooling"]) if "Pooling" in kinds else DEFAULT_POOLING
-    if declared not in POOLINGS:
+        declared = _pooling_module(name_or_path, revision, kinds["Pooling"]) if "Pooling" in kinds else None
+    if declared is not None and declared not in POOLINGS:
         raise ValueError(
-            f"{name_or_path} declares the pooling {declared!r}; 'cls' and 'mean' can be scored. "
-            "To score its encoder with one of them all the same, give pooling cls or pooling mean"
+            f"{name_or_path} declares the pooling {declared!r}; {' and '.join(map(repr, POOLINGS))} are supported. "
+            "To take its encoder with one of them all the same, give pooling cls or pooling mean"
         )
-    return declared, subfolder
+    return declared
 
 
 def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: str, width: int) -> None:
@@ -52,10 +75,9 @@ def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: st
     The module names are the old ones, which every version of sentence-transformers knows.
     """
     directory = pathlib.Path(directory)
-    modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling")]
     modules = [
         {"idx": int(name), "name": name, "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for name, path, kind in modules
+        for name, path, kind in (("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"))
     ]
     poolings = {
         "word_embedding_dimension": width,
@@ -75,12 +97,12 @@ def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
     if others:
         raise ValueError(
             f"{name_or_path} puts {others} around its encoder, which changes the embeddings and is not supported. "
-            "To score the encoder without it, give pooling cls or pooling mean"
+            "To take the encoder without it, give pooling cls or pooling mean"
         )
 
 
-def _pooling_module(name_or_path: str, folder: str) -> str | list[str]:
-    config = _read_json(name_or_path, f"{folder}/config.json")
+def _pooling_module(name_or_path: str, revision: str, folder: str) -> str | list[str]:
+    config = _read_json(name_or_path, revision, f"{folder}/config.json")
     if config is None:
         raise ValueError(f"{name_or_path}/modules.json names {folder}, but {folder}/config.json is missing")
     if "pooling_mode" in config:
@@ -92,11 +114,12 @@ def _pooling_module(name_or_path: str, folder: str) -> str | list[str]:
     return names.get(active[0], active[0]) if len(active) == 1 else active
 
 
-def _read_json(name_or_path: str, filename: str) -> dict | list | None:
+def _read_json(name_or_path: str, revision: str, filename: str) -> Any:
     # Does not raise for a file that the repository lacks, nor for a cached repository without network.
     path = cached_file(
         name_or_path,
         filename,
+        revision=revision,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,

@@ -1,1 +1,1 @@
-"""The papers' scores: STS tasks, transfer tasks, alignment and uniformity, for any encoder."""
+"""The evaluation of the papers, for any encoder: STS tasks, transfer tasks, alignment and uniformity."""

@@ -1,4 +1,4 @@
-"""The STS tasks from the Hub: the `mteb/*` sets at the revisions that MTEB scores, on the papers' splits."""
+"""The STS tasks from the Hub: the `mteb/*` datasets at the revisions that MTEB scores, in the papers' splits."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ import datasets
 
 from .senteval import Pair, Subsets, parse_score
 
+# Task -> dataset on the Hub and its revision.
 REPOSITORIES = {
     "STS12": ("mteb/sts12-sts", "a0d554a64d88156834ff5ae9920b964011b16384"),
     "STS13": ("mteb/sts13-sts", "7e90230a92c190f1bf69ae9002b8cea547a64cca"),
@@ -16,21 +17,26 @@ REPOSITORIES = {
     "STS-B": ("mteb/stsbenchmark-sts", "b0fddb56ed78048fa8b90373c8a3cfc37b684831"),
     "SICK-R": ("mteb/sickr-sts", "20a6d6f312dd54037fe07a32d58e5e168867909d"),
 }
-# MTEB's "test" of SICK-R is all 9,927 pairs of SemEval 2014: 4,500 to train, 500 on trial, and the 4,927 test pairs
-# that the papers score. The parts have no label there, so the test pairs are known by their digest.
+# MTEB's "test" split of SICK-R holds all 9,927 pairs of SemEval 2014: 4,500 train, 500 trial and the 4,927 test pairs
+# that the papers score. The parts are not labelled there, so the test pairs are recognised by their checksum.
 SICK_TEST_PAIRS = 4927
-SICK_TEST_STARTS = (5000, 4500, 500, 0)  # after train and trial, after train, after trial, first
+SICK_TEST_STARTS = (5000, 4500, 500, 0)  # behind train and trial, behind train, behind trial, or first
 SICK_TEST_SHA256 = "b6e0107378dc8d7ec42a610c65f6aab46a049a54c8bc4ae228844c3d29ed6446"
 
 
 def load_hub_task(task: str, split: str) -> Subsets:
-    """One split of a task's `mteb/*` set, as a single subset: these sets do not say which subset a pair is of.
+    """Load one split of a task's `mteb/*` dataset.
 
-    SICK-R is the papers' 4,927 test pairs, cut out of MTEB's 9,927.
+    The result is a single subset, because these datasets do not say which subset a pair belongs to. SICK-R is reduced
+    to the papers' 4,927 test pairs.
+
+    Args:
+        task: one of `REPOSITORIES`.
+        split: `train`, `validation` or `test`, as far as the dataset has it.
 
     Raises:
-        ValueError: a score is not a number between 0 and 5, or the test pairs of SICK-R are not found as one block.
-        ConnectionError: the set is neither cached nor to be had from the Hub.
+        ValueError: a score is not a number between 0 and 5, or the test pairs of SICK-R are not found in one piece.
+        ConnectionError: the dataset is not in the cache and the Hub cannot be reached.
     """
     repository, revision = REPOSITORIES[task]
     try:
@@ -57,11 +63,11 @@ def _sick_test(pairs: list[Pair]) -> list[Pair]:
 
 
 def _digest(pairs: list[Pair]) -> str:
-    # Letters and digits only: SentEval's copy is tokenised ("man ' s"), others are not.
+    # Only letters and digits count: SentEval's copy is tokenised ("man ' s"), others are not.
     lines = ["\t".join(re.sub(r"[^a-z0-9]", "", sentence.lower()) for sentence in pair[:2]) for pair in pairs]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _words(sentence: str) -> str:
-    # As the readers of SentEval's files: single spaces, which matter to byte-level tokenizers.
+    # Single spaces, as in the readers of SentEval's files: byte-level tokenizers encode spaces.
     return " ".join(sentence.split())

@@ -7,7 +7,10 @@ _BLOCK = 1024  # queries compared at once
 
 
 def retrieval_scores(
-    queries: np.ndarray, query_ids: np.ndarray, candidates: np.ndarray | None = None, candidate_ids: np.ndarray = None
+    queries: np.ndarray,
+    query_ids: np.ndarray,
+    candidates: np.ndarray | None = None,
+    candidate_ids: np.ndarray | None = None,
 ) -> dict[str, float]:
     """How early a query finds a candidate of its own image, by cosine.
 
@@ -26,7 +29,7 @@ def retrieval_scores(
         ValueError: no query has a candidate of its image, or an embedding is not finite.
     """
     among_themselves = candidates is None
-    if candidates is None:
+    if candidates is None or candidate_ids is None:
         candidates, candidate_ids = queries, query_ids
     if not (np.isfinite(queries).all() and np.isfinite(candidates).all()):
         raise ValueError("an embedding is not finite: the encoder has diverged, take a smaller learning rate")

@@ -1,4 +1,4 @@
-"""Result tables in the papers' layout: one row a model, one column a task, the average last."""
+"""Result tables in the papers' layout: one row per model, one column per task, the average last."""
 
 import pathlib
 
@@ -11,17 +11,17 @@ _LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 )
 
-Table = list[list[str]]  # the header row, then one row a model
+Table = list[list[str]]  # the header, then one row per model
 
 
 def build_tables(reports: list[dict], paper: bool = False) -> list[Table]:
-    """The tables that reports fill: STS (Spearman x100), transfer (accuracy x100), STS-B dev.
+    """Up to three tables: STS (Spearman x100), transfer (accuracy x100), and STS-B dev with alignment and uniformity.
 
-    A task that no model was scored on has no column; a table without columns is left out.
+    A task on which no model was scored has no column, and a table without columns is left out.
 
     Args:
-        reports: one dict a model, as the contract's JSON.
-        paper: the rows of the paper's Table 1 stand under the STS table, which then has all its columns.
+        reports: one dict per model, as recipes/evaluate.py writes it.
+        paper: whether to add the rows of the paper's Table 1 to the STS table, which then has all seven columns.
     """
     tables = [
         _table(reports, STS_TASKS, "spearman", "sts_avg", keep_all=paper),
@@ -34,21 +34,21 @@ def build_tables(reports: list[dict], paper: bool = False) -> list[Table]:
 
 
 def to_text(table: Table) -> str:
-    """The table with aligned columns, for the terminal."""
+    """A table with aligned columns, for the terminal."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     rows = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in table]
     return "\n".join([rows[0], "-" * len(rows[0]), *rows[1:]])
 
 
 def to_markdown(table: Table) -> str:
-    """The table as GitHub Markdown."""
+    """A table in GitHub's Markdown."""
     rule = ["---"] + ["---:"] * (len(table[0]) - 1)
     rows = [[cell.replace("|", "\\|") for cell in row] for row in [table[0], rule, *table[1:]]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def to_latex(table: Table) -> str:
-    """The table as a LaTeX tabular of the booktabs package."""
+    """A table as LaTeX tabular, for the package booktabs."""
     rows = [" & ".join(map(_escape, row)) + r" \\" for row in table]
     columns = "l" + "c" * (len(table[0]) - 1)
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
@@ -84,7 +84,7 @@ def _alignment_table(reports: list[dict]) -> Table:
 
 
 def _labels(reports: list[dict]) -> list[str]:
-    # The shortest names that tell the rows apart: a Hub id or the end of a path, the whole path, with its pooling.
+    # The shortest of these that differ from row to row: Hub id or end of the path; whole path; that and the pooling.
     names = [report["model"] for report in reports]
     short = ["/".join(pathlib.PurePath(name).parts[-2:]) for name in names]
     pooled = [f"{name}, {report.get('pooling')}" for name, report in zip(names, reports, strict=True)]

@@ -1,1 +1,1 @@
-"""The feature directory, which teacher and training share: written, read, imported from other formats."""
+"""The feature directory, by which the teacher hands its features to training: writing, reading, importing."""

@@ -1,4 +1,4 @@
-"""Features that others computed, into a feature directory: the released code's JSON and MCSE's HDF5."""
+"""Importing features that others have computed into a feature directory: the released code's JSON, MCSE's HDF5."""
 
 import json
 import os
@@ -12,14 +12,21 @@ import numpy as np
 
 from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
 
-CHUNK = 1 << 20
-LARGEST_ENTRY = 1 << 26  # characters; an entry of five captions in 768 dimensions has about 100,000
+CHUNK = 1 << 20  # characters read at once
+LARGEST_ENTRY = 1 << 26  # characters; an entry with five captions in 768 dimensions has about 100,000
 SEPARATORS = re.compile(r"[\s,:]*")
 
 
 @dataclass(frozen=True)
 class ImportedImage:
-    """Features of one image, (image width,), and of its captions, (captions, text width) or None; float16."""
+    """One image with its captions and features.
+
+    Args:
+        name: File name or key.
+        image_embeds: (image width,) float16.
+        captions: Captions in single spaces; one may be empty.
+        text_embeds: (captions, text width) float16, or None if there are features of images only.
+    """
 
     name: str
     image_embeds: np.ndarray
@@ -28,10 +35,11 @@ class ImportedImage:
 
 
 def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
-    """Stream the released code's `{image: {"image_feat", "captions", "lang_feat"}}`, one image in memory at a time.
+    """Read the released code's JSON, `{image: {"image_feat", "captions", "lang_feat"}}`, one image at a time.
 
     Raises:
-        ValueError: The file is cut or not of this form, or an entry's features do not fit its captions.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short or of another form, or an entry's features do not fit its captions.
     """
     for name, entry in _stream_members(pathlib.Path(path)):
         try:
@@ -47,7 +55,11 @@ def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
 
 
 def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) -> Iterator[ImportedImage]:
-    """Stream MCSE's features: the HDF5 dataset `features` (n, width) and a text file of n captions, a line each.
+    """Read MCSE's features, one image at a time.
+
+    Args:
+        path: HDF5 file with a dataset `features`, (n, width).
+        captions_path: Text file of n captions, one per line, in the same order.
 
     Raises:
         FileNotFoundError: One of the files is missing.
@@ -61,20 +73,31 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
     for file in (path, captions_path):
         if not pathlib.Path(file).is_file():
             raise FileNotFoundError(f"{file}: no such file")
-    with open(captions_path, encoding="utf-8") as file:
-        captions = [" ".join(line.split()) for line in file]
+    with open(captions_path, encoding="utf-8") as file:  # type: ignore[assignment]
+        captions = [" ".join(line.split()) for line in file]  # type: ignore[union-attr]
     with h5py.File(path, "r") as file:
         features = file.get("features")
         if features is None or features.ndim != 2 or len(features) != len(captions):
             found = f"dataset features of shape {features.shape}" if features is not None else f"datasets {list(file)}"
-            raise ValueError(f"{path} has {found}, {captions_path} has {len(captions)} lines: not of one another")
+            raise ValueError(
+                f"{path} has {found}, {captions_path} has {len(captions)} lines: they do not belong together"
+            )
         for start in range(0, len(captions), 1024):
             for row, vector in enumerate(_to_half(features[start : start + 1024]), start=start):
                 yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
 
 
 def import_images(images: Iterable[ImportedImage], writer: FeatureWriter, images_per_shard: int) -> int:
-    """Write imported features as shards; those that are there already are passed over. Returns their number."""
+    """Write imported features as shards, without those that are complete already.
+
+    Args:
+        images: All images, in the order of their numbers.
+        writer: Of the feature directory.
+        images_per_shard: Number of images in each shard but the last.
+
+    Returns:
+        The number of shards.
+    """
     iterator = enumerate(images)
     number = 0
     while part := list(islice(iterator, images_per_shard)):
@@ -100,7 +123,7 @@ def _to_shard(part: list[tuple[int, ImportedImage]]) -> FeatureShard:
         image_embeds=_stack([image.image_embeds for _, image in kept], part),
         texts=[image.captions[place] for _, image, place in pairs],
         caption_image_ids=np.array([image_id for image_id, _, _ in pairs], dtype=np.int64),
-        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,
+        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,  # type: ignore[index]
         problems=problems,
     )
 
@@ -122,7 +145,7 @@ def _to_half(vectors: np.ndarray) -> np.ndarray:
 
 
 def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
-    """Keys and values of the one JSON object in a file, a buffer of a few megabytes at a time."""
+    """Keys and values of the single JSON object in a file, of which a few megabytes are in memory at a time."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     decoder = json.JSONDecoder()
@@ -132,12 +155,12 @@ def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
             raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
         while True:
             try:
-                start = SEPARATORS.match(text, position).end()
+                start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
                 if text[start] == "}":
                     return
                 key, end = decoder.raw_decode(text, start)
-                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())
-            except (json.JSONDecodeError, IndexError) as error:  # the entry goes on beyond the buffer
+                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())  # type: ignore[union-attr]
+            except (json.JSONDecodeError, IndexError) as error:  # the entry is longer than the buffer
                 rest = text[position:]
                 more = file.read(max(CHUNK, len(rest)))
                 if not more or len(rest) > LARGEST_ENTRY:

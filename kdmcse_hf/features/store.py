@@ -1,10 +1,12 @@
-"""Reading a feature directory through memory maps, an image's features joined to its captions at read time."""
+"""Reading a feature directory through memory maps. Images and captions are joined when rows are read."""
 
 import json
 import os
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import datasets
 import numpy as np
@@ -16,25 +18,28 @@ from .writer import FORMAT
 
 @dataclass(frozen=True)
 class _Shard:
-    """Views into the memory maps of one shard; nothing here is a copy."""
+    """Arrays of one shard, all of them views into its memory maps, without a copy."""
 
     texts: pa.StringArray
     image_ids: np.ndarray
+    image_names: pa.StringArray
     caption_image_ids: np.ndarray
     image_embeds: np.ndarray
     text_embeds: np.ndarray
 
 
 class FeatureStore:
-    """The captions of a feature directory with their features; fulfils `CaptionFeatures`.
+    """The captions of a feature directory with their features, as `CaptionFeatures`.
 
-    Opening reads the manifest and the files' sizes, no data. Shards are mapped when first read.
+    Opening a directory reads its manifest and the sizes of its files, but no features. A shard is mapped into memory
+    when a row of it is read for the first time.
 
     Attributes:
         path: The directory.
-        manifest: What `manifest.json` says: teacher, source, settings, counts, checksums.
+        manifest: Content of `manifest.json`: teacher, source, options, counts and checksums.
         image_dim: Width of the image features.
-        text_dim: Width of the caption features, 0 where there are none.
+        text_dim: Width of the caption features; 0 if there are none.
+        num_images: Number of images.
     """
 
     def __init__(self, path: pathlib.Path, manifest: dict) -> None:
@@ -51,8 +56,9 @@ class FeatureStore:
         """Open a finished feature directory.
 
         Raises:
-            FileNotFoundError: This is not a feature directory, or a file of it is missing.
-            ValueError: It is unfinished, of another format, or a file is shorter or longer than it was written.
+            FileNotFoundError: This is not a feature directory, or one of its files is missing.
+            ValueError: It is unfinished or of another format, or a file does not have the size with which it was
+                written.
         """
         path = pathlib.Path(path)
         if not cls.is_store(path):
@@ -73,6 +79,11 @@ class FeatureStore:
         folder = pathlib.Path(path)
         return (folder / "settings.json").is_file() and (folder / "shards").is_dir()
 
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """(len(self),) int64, the image of each caption; reads no features."""
+        return np.concatenate([self._shard(number).caption_image_ids for number in range(len(self._shards))])
+
     def __len__(self) -> int:
         """Number of captions."""
         return int(self._ends[-1])
@@ -80,8 +91,8 @@ class FeatureStore:
     def __reduce__(self):
         return FeatureStore, (self.path, self.manifest)
 
-    def rows(self, indices: Sequence[int]) -> dict[str, list[str] | np.ndarray]:
-        """Captions by number, in the order asked for.
+    def rows(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """Captions with their features by row number, in the order asked for.
 
         Args:
             indices: (n,) numbers from 0 to len(self) - 1.
@@ -93,19 +104,17 @@ class FeatureStore:
         Raises:
             IndexError: A number is out of range.
         """
-        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(indices) and not 0 <= indices.min() <= indices.max() < len(self):
-            raise IndexError(
-                f"rows {indices.min()} to {indices.max()} asked for, {self.path} has 0 to {len(self) - 1}"
-            )
-        texts: list[str] = [""] * len(indices)
-        image_embeds = np.empty((len(indices), self.image_dim), dtype=np.float32)
-        text_embeds = np.empty((len(indices), self.text_dim), dtype=np.float32)
-        image_ids = np.empty(len(indices), dtype=np.int64)
-        numbers = np.searchsorted(self._ends, indices, side="right")
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < len(self):
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} asked for, {self.path} has 0 to {len(self) - 1}")
+        texts: list[str] = [""] * len(wanted)
+        image_embeds = np.empty((len(wanted), self.image_dim), dtype=np.float32)
+        text_embeds = np.empty((len(wanted), self.text_dim), dtype=np.float32)
+        image_ids = np.empty(len(wanted), dtype=np.int64)
+        numbers = np.searchsorted(self._ends, wanted, side="right")
         for number in np.unique(numbers):
             shard, places = self._shard(number), np.flatnonzero(numbers == number)
-            local = indices[places] - (self._ends[number] - len(shard.texts))
+            local = wanted[places] - (self._ends[number] - len(shard.texts))
             image_ids[places] = shard.caption_image_ids[local]
             image_embeds[places] = shard.image_embeds[np.searchsorted(shard.image_ids, image_ids[places])]
             text_embeds[places] = shard.text_embeds[local]
@@ -113,8 +122,29 @@ class FeatureStore:
                 texts[place] = shard.texts[row].as_py()
         return {"text": texts, "image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
 
+    def texts(self) -> pa.ChunkedArray:
+        """All captions, (len(self),) strings in the order of `rows`, as views of the memory-mapped files."""
+        return pa.chunked_array([self._shard(number).texts for number in range(len(self._shards))], pa.string())
+
+    def image_names(self, indices: Sequence[int] | np.ndarray) -> list[str]:
+        """File names or keys of the images of some captions, as the teacher's source had them.
+
+        Args:
+            indices: (n,) numbers of captions, as in `rows`.
+        """
+        names = []
+        for index in indices:
+            number = int(np.searchsorted(self._ends, index, side="right"))
+            shard = self._shard(number)
+            image_id = shard.caption_image_ids[index - (self._ends[number] - len(shard.texts))]
+            names.append(shard.image_names[int(np.searchsorted(shard.image_ids, image_id))].as_py())
+        return names
+
     def as_dataset(self) -> datasets.Dataset:
-        """The captions as a `datasets.Dataset` that shows `text, image_embeds, text_embeds, image_id` when read."""
+        """The captions as a `datasets.Dataset` with columns `text`, `image_embeds`, `text_embeds` and `image_id`.
+
+        The features are joined when rows are read; nothing is copied before.
+        """
 
         def join(rows: dict[str, list]) -> dict[str, list]:
             found = self.rows(rows["row"])
@@ -129,10 +159,10 @@ class FeatureStore:
         return table.with_transform(join)
 
     def verify(self) -> None:
-        """Compare every file with its checksum; reads the whole directory once.
+        """Compare the checksum of every file with the manifest, which reads the whole directory once.
 
         Raises:
-            ValueError: A file differs from what was written.
+            ValueError: A file does not have the content with which it was written.
         """
         for shard in self.manifest["shards"]:
             for file in (shard["captions"], shard["images"]):
@@ -151,11 +181,12 @@ class FeatureStore:
             self._shards[number] = _Shard(
                 texts=captions.column("text"),
                 image_ids=images.column("image_id").to_numpy(),
+                image_names=images.column("image"),
                 caption_image_ids=captions.column("image_id").to_numpy(),
                 image_embeds=_matrix(images.column("image_embeds")),
                 text_embeds=_matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
             )
-        return self._shards[number]
+        return self._shards[number]  # type: ignore[return-value]
 
 
 def _check_size(path: pathlib.Path, size: int) -> None:
@@ -168,7 +199,7 @@ def _check_size(path: pathlib.Path, size: int) -> None:
 
 
 def _map_batch(path: pathlib.Path) -> pa.RecordBatch:
-    # Closing gives the file descriptor back, the mapping lives on in the arrays: thousands of shards may be open.
+    # Closing the file frees its descriptor, of which a process has few, while the arrays keep the mapping alive.
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_stream(file).read_next_batch()
 

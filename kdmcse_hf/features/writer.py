@@ -1,10 +1,10 @@
-"""Writing a feature directory: whole shards only, so that a killed run goes on where it stopped.
+"""Writing a feature directory in whole shards, so that a killed run continues where it stopped.
 
     DIR/captions-00000.arrow ...          text, text_embeds, image_id      one row per caption
     DIR/images/images-00000.arrow ...     image_embeds, image_id, image    one row per image
-    DIR/shards/00000.json ...             rows, bytes, checksums and problems of each shard; written last
-    DIR/settings.json                     what was asked for; a run with other settings is refused
-    DIR/manifest.json, problems.jsonl     written when every shard is there
+    DIR/shards/00000.json ...             rows, bytes, checksums and problems of each shard; written after its tables
+    DIR/settings.json                     settings of the run that began it; a run with other settings is refused
+    DIR/manifest.json, problems.jsonl     written when all shards are complete
 
 `DIR` and `DIR/images` are also directories as `datasets.Dataset.save_to_disk` writes them.
 """
@@ -36,11 +36,11 @@ class FeatureShard:
         image_ids: (images,) int64, strictly ascending.
         image_names: (images,) file names or keys.
         image_embeds: (images, image width) float16.
-        texts: (captions,) captions, those of one image together, images in the order of `image_ids`.
+        texts: (captions,) captions. Those of one image stand together, in the order of `image_ids`.
         caption_image_ids: (captions,) int64, the image of each caption.
-        text_embeds: (captions, text width) float16, or None where the features are of images alone.
+        text_embeds: (captions, text width) float16, or None if there are features of images only.
         problems: What was skipped and why: `{"image", "problem", "detail"}`.
-        captions_cut: Number of captions longer than the teacher reads.
+        captions_cut: Number of captions that were longer than the teacher's limit and so were truncated.
     """
 
     image_ids: np.ndarray
@@ -56,15 +56,15 @@ class FeatureShard:
 class FeatureWriter:
     """Writes, verifies and completes the shards of one feature directory.
 
-    Several processes may each have a writer on one directory, for different shards.
+    Several processes may each have a writer for the same directory, as long as they write different shards.
 
     Args:
-        directory: Where to write; made if absent.
-        settings: What determines the result, JSON values: `{"teacher": {...}, "source": {...}, "options": {...}}`.
-            The option `batch_size` is recorded, and may change when a run goes on.
+        directory: Where to write; made if it does not exist.
+        settings: Everything that determines the result, as JSON values: `{"teacher": {...}, "source": {...},
+            "options": {...}}`. The option `batch_size` is recorded too, but may change when a run is continued.
 
     Raises:
-        ValueError: The directory holds something else, or features of other settings.
+        ValueError: The directory holds other files, or features with other settings.
     """
 
     def __init__(self, directory: str | os.PathLike, settings: dict) -> None:
@@ -76,7 +76,7 @@ class FeatureWriter:
         self.settings_id = hashlib.sha256(json.dumps(_compared(self.settings)).encode()).hexdigest()[:16]
 
     def is_done(self, shard: int) -> bool:
-        """Whether the shard is there, whole, and made with these settings; reads it once to compare checksums."""
+        """Whether the shard is complete and was made with these settings; its files are read to compare checksums."""
         if shard in self._whole:
             return True
         try:
@@ -86,13 +86,13 @@ class FeatureWriter:
                 return False
             if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
                 return False
-        except (FileNotFoundError, ValueError, KeyError):  # no record, or a damaged one
+        except (FileNotFoundError, ValueError, KeyError):  # the record is missing or damaged
             return False
         self._whole.add(shard)
         return True
 
     def write(self, shard: int, features: FeatureShard) -> None:
-        """Write one shard under temporary names, rename it, and put its record beside it."""
+        """Write the two tables of one shard, then its record, each file whole or not at all."""
         images = {
             "image_embeds": _vectors(features.image_embeds),
             "image_id": pa.array(features.image_ids, pa.int64()),
@@ -116,10 +116,16 @@ class FeatureWriter:
         self._whole.add(shard)
 
     def finish(self, num_shards: int) -> dict:
-        """Write the manifest, the report of problems and the two descriptions for `datasets`; return the manifest.
+        """Write the manifest, the list of problems and the two descriptions for `datasets`.
+
+        Args:
+            num_shards: Number of shards, all of which have been written.
+
+        Returns:
+            The manifest.
 
         Raises:
-            ValueError: No caption is left, or shards differ in width.
+            ValueError: No image was usable, or shards have features of different widths.
         """
         records = [json.loads(self._record_path(shard).read_text(encoding="utf-8")) for shard in range(num_shards)]
         problems = [problem for record in records for problem in record["problems"]]
@@ -152,13 +158,17 @@ class FeatureWriter:
         }
 
     def _check_settings(self, settings: dict) -> dict:
-        """The settings that the directory was begun with, which must be these."""
+        """Write the settings into a new directory, or compare them with those that the directory was begun with.
+
+        Returns:
+            The settings that the directory was begun with.
+        """
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
             raise ValueError(f"output_dir {self.directory} is a file: give a directory")
         self.directory.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in self.directory.iterdir() if not entry.name.startswith("settings.json")]
-        if not path.is_file():  # looked at after `others`: another process may just be writing it
+        if not path.is_file():  # checked after `others` was listed: another process may be writing it right now
             if others:
                 raise ValueError(
                     f"output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
@@ -179,10 +189,11 @@ class FeatureWriter:
         return self.directory / "shards" / f"{shard:05d}.json"
 
     def _write_table(self, name: str, columns: dict[str, pa.Array]) -> dict:
+        """Write one table; return its name, number of rows, size in bytes and checksum, as records have them."""
         batch = pa.record_batch(columns)
         path = self.directory / name
         with replacing(path) as temporary:
-            # One record batch a file, so that a reader maps each column as one array.
+            # A file holds one record batch, so that a reader can map each column as one array.
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
                 writer.write_batch(batch)
             size, checksum = temporary.stat().st_size, sha256(temporary)
@@ -190,7 +201,7 @@ class FeatureWriter:
 
 
 def _compared(settings: dict) -> dict:
-    """Settings with dotted keys, without those that may change when a run goes on."""
+    """The settings that must not change when a run is continued, with dotted keys."""
     flat = {"format": settings["format"]}
     for part in ("teacher", "source", "options"):
         flat |= {f"{part}.{key}": value for key, value in sorted(settings[part].items())}
@@ -208,8 +219,8 @@ def _vectors(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _describe_for_datasets(folder: pathlib.Path, files: list[dict]) -> None:
-    """Write the two files by which `datasets.load_from_disk(folder)` knows its Arrow files."""
-    state = {
+    """Write the two files that tell `datasets.load_from_disk(folder)` which Arrow files it has."""
+    state: dict[str, object] = {
         "_data_files": [{"filename": pathlib.Path(file["file"]).name} for file in files],
         "_fingerprint": hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16],
         "_format_columns": None,

@@ -1,1 +1,1 @@
-"""One whole repository to the Hub, verified."""
+"""Pushing a model repository to the Hub as a whole, and verifying what arrived."""

@@ -1,4 +1,4 @@
-"""Pushing each new best model while training goes on."""
+"""Pushing each new best model to the Hub in the background, while training continues."""
 
 import atexit
 import dataclasses
@@ -19,15 +19,18 @@ logger = logging.get_logger(__name__)
 
 
 class BestPusher:
-    """Pushes repositories one at a time in a thread; nothing that goes wrong there reaches training.
+    """Pushes repositories one at a time in a background thread. Failures are reported and never stop training.
 
     Args:
-        target: repository on the Hub.
-        output_dir: of the run; private copies and `PUSH_FAILED.md` go there.
-        deadline: seconds that one push may take, and that `finish` waits in all.
+        target: the repository on the Hub.
+        output_dir: folder of the run. Private copies and `PUSH_FAILED.md` are written there.
+        deadline: seconds that one push may take, and that `finish` may take in all.
+
+    Attributes:
+        refusal: why no further push is tried; None as long as pushes are tried.
 
     Raises:
-        ValueError: a repository name or branch that is not allowed.
+        ValueError: the repository name or the branch is not allowed.
     """
 
     def __init__(self, target: Target, output_dir: str, deadline: float):
@@ -37,18 +40,21 @@ class BestPusher:
         self._lock = threading.Lock()
         self._waiting: tuple[pathlib.Path, str, str] | None = None
         self._thread: threading.Thread | None = None
-        self._newest: str | None = None  # checkpoint that the thread pushes or is about to
+        self._newest: str | None = None  # the checkpoint that is being pushed, or that waits for it
         self._warned = False
-        atexit.register(self._leave_word)
+        atexit.register(self._note_unfinished_push)
 
     def check(self, model_bytes: int) -> str | None:
-        """Ask the Hub, before training, whether it would take the model; a warning says where it would not.
+        """Ask the Hub, before training, whether it would accept the model, and warn of any problem.
+
+        After a problem that a further attempt cannot mend, such as an invalid token, no push is tried at all.
 
         Args:
-            model_bytes: size of the weights; twice as much must be free for the private copy and for verifying it.
+            model_bytes: size of the weights. Twice as much disk space must be free: for the private copy, and for
+                the download that verifies it.
 
         Returns:
-            The problem, None if there is none. No further push is tried where trying again would change nothing.
+            The problem, or None if there is none.
         """
         pathlib.Path(self.output_dir).mkdir(parents=True, exist_ok=True)
         clear_staging(self.output_dir)
@@ -71,7 +77,14 @@ class BestPusher:
         return problem
 
     def submit(self, checkpoint: str, message: str) -> None:
-        """Copy a checkpoint now and push it when the push before it is over; it replaces one that still waits."""
+        """Copy a checkpoint now, and push the copy as soon as no other push is running.
+
+        A checkpoint that still waits for its push is replaced by this one.
+
+        Args:
+            checkpoint: folder of the checkpoint.
+            message: of the commit.
+        """
         if self.refusal is not None:
             self.give_up(checkpoint, self.refusal)
             return
@@ -89,10 +102,11 @@ class BestPusher:
             shutil.rmtree(replaced[0], ignore_errors=True)
 
     def finish(self, directory: str, message: str, pairs: Pairs | None = None) -> Pushed:
-        """Wait for the push under way, push the final repository, verify it: all within the deadline.
+        """Wait for the running push, push the final repository and verify it, all within the deadline.
 
         Args:
-            directory: holds the best model with its final card; a best that still waits is not sent before it.
+            directory: folder of the best model with its final card. A checkpoint that still waits is dropped, because
+                this repository is newer.
             message: of the commit, which is made only if the branch does not hold this content yet.
             pairs: STS pairs for the verification.
         """
@@ -109,11 +123,11 @@ class BestPusher:
         return self._settle(self._push(directory, message, end, pairs), directory)
 
     def give_up(self, directory: str, problem: str) -> Pushed:
-        """Leave `PUSH_FAILED.md` about the model in `directory`, and warn of it unless that has been done."""
+        """Note in `PUSH_FAILED.md` that the model in `directory` was not pushed; the first failure in a row warns."""
         return self._settle(Pushed(self.target.repo_id, problem=problem), directory)
 
-    def _leave_word(self) -> None:
-        """At the exit of a run that stopped early: its pushing process ends with it."""
+    def _note_unfinished_push(self) -> None:
+        """At exit: a push that is still running ends with this process, so the note says how to repeat it."""
         if self._newest is not None:
             clear_staging(self.output_dir)
             self.give_up(self._newest, "the run ended before the push did")
@@ -128,7 +142,7 @@ class BestPusher:
             copy, checkpoint, message = work
             try:
                 pushed = push_copy(copy, self.target, message, self.deadline)
-            except Exception as error:  # a thread that dies would say nothing
+            except Exception as error:  # otherwise the thread would die without a message
                 pushed = Pushed(self.target.repo_id, problem=f"{type(error).__name__}: {error}")
             finally:
                 shutil.rmtree(copy, ignore_errors=True)
@@ -142,19 +156,19 @@ class BestPusher:
             if pushed.problem:
                 return pushed
             return verify(copy, pushed, self.target, pairs, max(end - time.monotonic(), 1))
-        except Exception as error:  # the model is trained and saved: nothing here is worth losing the run
+        except Exception as error:  # the model is trained and saved: never fail a finished run over a push
             return Pushed(self.target.repo_id, problem=f"{type(error).__name__}: {error}")
         finally:
             if copy is not None:
                 shutil.rmtree(copy, ignore_errors=True)
 
     def _settle(self, pushed: Pushed, directory: str) -> Pushed:
-        """Leave or take away the note that says what the Hub lacks; of failures in a row, warn of the first."""
+        """Write or remove `PUSH_FAILED.md` by the outcome. Of several failures in a row only the first warns."""
         failed = pushed.problem is not None
         try:
             if failed:
                 pushed = dataclasses.replace(pushed, later=push_command(directory, self.target))
-                write_note(self.output_dir, directory, self.target, pushed.problem)
+                write_note(self.output_dir, directory, self.target, pushed.problem)  # type: ignore[arg-type]
             else:
                 remove_note(self.output_dir)
             note = f"{NOTE_NAME} in {self.output_dir} has the command for the newest best"

@@ -1,4 +1,4 @@
-"""The file beside a model that says what was not pushed, and the command that mends it."""
+"""`PUSH_FAILED.md`: why the model beside it was not pushed, and the command that pushes it later."""
 
 import datetime
 import pathlib
@@ -24,7 +24,7 @@ with a token that may write:
 
 
 def push_command(directory: str | pathlib.Path, target: Target) -> str:
-    """The later command for a repository; no token is in it."""
+    """The command line that pushes a repository later. It holds no token."""
     words = ["python", "recipes/push.py", str(pathlib.Path(directory).absolute()), target.repo_id]
     words += ["--revision", target.revision] if target.revision != "main" else []
     words += ["--private"] if target.private else []
@@ -45,5 +45,5 @@ def write_note(output_dir: str, directory: str | pathlib.Path, target: Target, p
 
 
 def remove_note(output_dir: str | pathlib.Path) -> None:
-    """The push succeeded after all."""
+    """Remove `PUSH_FAILED.md`, if it is there, after a push that succeeded."""
     pathlib.Path(output_dir, NOTE_NAME).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A private copy of a model repository, which training does not change while it is being pushed."""
+"""A private copy of a model repository, so that training can go on changing the original during a push."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from .repository_files import repository_files
 
-STAGING = ".push-"
+STAGING = ".push-"  # how the names of the copies' folders begin
 
 
 @contextlib.contextmanager
 def staged(directory: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """A private copy of a repository while the context lasts; see `stage`."""
+    """A private copy of a repository, which is removed when the context ends; see `stage`."""
     copy = stage(directory)
     try:
         yield copy
@@ -23,13 +23,20 @@ def staged(directory: str | pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def stage(directory: str | pathlib.Path, root: str | pathlib.Path | None = None) -> pathlib.Path:
-    """Copy a repository's files into a new hidden folder below `root` (`directory` itself by default).
+    """Copy a repository's files into a new hidden folder.
 
-    Weights are hard links where the disk has them: checkpoints are written once and then only deleted, which a link
-    outlives. Everything else is copied.
+    Weights become hard links where the file system has them. That is safe because checkpoints are never written again
+    after they are saved, and a link keeps the content when the checkpoint is deleted. All other files are copied.
+
+    Args:
+        directory: folder of the repository.
+        root: folder to make the copy in; `directory` itself if None.
+
+    Returns:
+        The new folder.
 
     Raises:
-        OSError: no room, no permission.
+        OSError: there is no room or no permission.
     """
     source = pathlib.Path(directory)
     copy = pathlib.Path(_folder(pathlib.Path(root or directory)))
@@ -45,7 +52,7 @@ def stage(directory: str | pathlib.Path, root: str | pathlib.Path | None = None)
 
 
 def clear_staging(root: str | pathlib.Path) -> None:
-    """Remove what a process that was killed has left."""
+    """Remove the copies in `root` that a killed process has left behind."""
     for path in pathlib.Path(root).glob(f"{STAGING}*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -53,7 +60,7 @@ def clear_staging(root: str | pathlib.Path) -> None:
 def _folder(root: pathlib.Path) -> str:
     try:
         return tempfile.mkdtemp(prefix=STAGING, dir=root)
-    except PermissionError:  # a model to be read only
+    except PermissionError:  # the model may only be read: copy it to the system's folder for temporary files
         return tempfile.mkdtemp(prefix=STAGING)
 
 

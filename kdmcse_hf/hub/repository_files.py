@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer
@@ -19,7 +20,7 @@ NEEDED = (
     "config_sentence_transformers.json",
     "README.md",
 )
-# Named one by one: a training folder also holds optimizer states, logs and whatever else its owner puts there.
+# Only these are pushed: a training folder also holds optimizer states, logs and whatever else its owner put there.
 BELONGS = (
     *NEEDED,
     HEADS_NAME,
@@ -43,17 +44,18 @@ CARD_FILES = ("README.md", RECIPE_NAME, CURVE_NAME)
 
 
 def repository_files(directory: str | pathlib.Path) -> list[pathlib.Path]:
-    """The files of a model repository in a folder, relative to it."""
+    """The files in a folder that belong to a model repository, as sorted paths relative to the folder."""
     root = pathlib.Path(directory)
     return sorted({path.relative_to(root) for pattern in BELONGS for path in root.glob(pattern) if path.is_file()})
 
 
 def check_repository(directory: str | pathlib.Path) -> None:
-    """Is this one whole model repository: encoder, heads, tokenizer, sentence-transformers' files, card?
+    """Check that a folder is one whole repository: encoder, heads, tokenizer, sentence-transformers' files, card.
 
     Raises:
-        FileNotFoundError: no such folder, or a file is missing.
-        ValueError: a file that cannot be read, heads of another model, or code in the repository.
+        FileNotFoundError: the folder or a file in it is missing.
+        ValueError: a file cannot be read or links to a place outside of the repository, the heads are another model's,
+            or the repository names code to be run.
     """
     root = pathlib.Path(directory)
     if not root.is_dir():
@@ -73,7 +75,7 @@ def check_repository(directory: str | pathlib.Path) -> None:
     _check_tokenizer(root)
 
 
-def _read_json(path: pathlib.Path) -> dict | list:
+def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -81,7 +83,7 @@ def _read_json(path: pathlib.Path) -> dict | list:
 
 
 def _refuse_links_to_elsewhere(root: pathlib.Path, files: list[pathlib.Path]) -> None:
-    """A folder that somebody else made must not publish other files; the Hub's cache links to its blobs."""
+    """Links must not publish files of other folders; only those of the Hub's cache to its blobs are allowed."""
     resolved = root.resolve()
     allowed = (resolved, resolved.parent.parent / "blobs")
     for name in files:
@@ -106,5 +108,5 @@ def _check_weights(root: pathlib.Path, names: set[str]) -> None:
 def _check_tokenizer(root: pathlib.Path) -> None:
     try:
         AutoTokenizer.from_pretrained(root, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # tokenizers raise all kinds
+    except Exception as error:  # tokenizers raise errors of many classes
         raise ValueError(f"the tokenizer of {root} cannot be loaded: {error}") from None

@@ -1,4 +1,4 @@
-"""Asking the Hub through a process that can be killed (`worker.py`)."""
+"""Requests to the Hub, each made by a process of its own that can be killed at its deadline (`worker.py`)."""
 
 import dataclasses
 import json
@@ -10,17 +10,24 @@ import sys
 from .worker import redact
 
 WORKER = pathlib.Path(__file__).with_name("worker.py")
-# Five attempts with 2, 4, 8 and 16 seconds between them; an upload may pause for a minute.
+# Five attempts, 2, 4, 8 and 16 seconds apart; a request fails after a minute without an answer.
 PATIENCE = {"attempts": 5, "first_wait": 2.0, "timeout": 60.0}
-# At the start somebody waits.
+# Shorter limits for the check before training, while the user waits.
 CHECK_PATIENCE = {"attempts": 2, "first_wait": 2.0, "timeout": 10.0}
-# Seconds beyond the deadline in which the worker may still say what kept it.
+# Seconds after the deadline in which the worker may still report what it was waiting for.
 GRACE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """Where a model goes: `repo_id` (`name` or `namespace/name`), branch, visibility if it is made, token or None."""
+    """Where a model is pushed to.
+
+    Args:
+        repo_id: `name`, in the token's own namespace, or `namespace/name`.
+        revision: branch, made if it is not there.
+        private: whether a repository that has to be made is private; None for the namespace's default.
+        token: None for the token of this machine.
+    """
 
     repo_id: str
     revision: str = "main"
@@ -29,20 +36,23 @@ class Target:
 
 
 def ask_hub(action: str, target: Target, deadline: float, **request) -> dict:
-    """One request to the Hub, over within `deadline` seconds and a few more.
+    """Make one request to the Hub; it ends within `deadline` plus `GRACE` seconds, whatever the Hub does.
 
     Args:
         action: `check`, `push` (with `directory`, `files`, `message`) or `fetch` (with `cache_dir`, `files`); see
             `worker.py`.
-        request: what the action needs, and values in place of `PATIENCE`.
+        target: the repository on the Hub.
+        deadline: seconds that the request may take, all attempts together.
+        request: what the action needs, and values that replace those of `PATIENCE`.
 
     Returns:
-        `{"ok": True, ...}`, or `{"ok": False, "reason", "permanent"}`, without any token in it.
+        `{"ok": True, ...}`, or `{"ok": False, "reason", "permanent"}`, where `permanent` says that a further attempt
+        would fail too. No token is in it.
     """
     request = {**PATIENCE, **dataclasses.asdict(target), "action": action, "deadline": deadline, **request}
     request["parent"] = os.getpid()
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    # -P: the worker's folder must not come first on the path, where its neighbours would hide libraries.
+    # -P keeps the worker's folder off the module path, where its neighbours would hide libraries of the same name.
     process = subprocess.Popen(
         [sys.executable, "-P", str(WORKER)],
         stdin=subprocess.PIPE,
@@ -52,7 +62,7 @@ def ask_hub(action: str, target: Target, deadline: float, **request) -> dict:
         env=environment,
     )
     try:
-        # The token goes through the pipe: command lines and environments can be read by others.
+        # The token goes through the pipe, since other users can read command lines and environments.
         output, errors = process.communicate(json.dumps(request) + "\n", timeout=deadline + GRACE)
     except subprocess.TimeoutExpired:
         return {"ok": False, "permanent": False, "reason": f"no end of {action} after {deadline:g} seconds"}

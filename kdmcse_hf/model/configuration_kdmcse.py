@@ -35,6 +35,9 @@ class KDMCSEConfig(PreTrainedConfig):
         Widths of the teacher's image and text features; `None` where the objective needs no such head.
     gather_across_devices (`bool`, defaults to `False`):
         Take the negatives of all processes.
+    mask_same_image (`bool`, defaults to `True`):
+        Captions of one image are no negatives of each other. `False` is the paper to the letter, and the released
+        code: there every other caption of the batch is a negative.
     heads_sha256 (`str`, *optional*):
         Checksum of the heads' file, written when a model is saved.
     kwargs:
@@ -47,7 +50,7 @@ class KDMCSEConfig(PreTrainedConfig):
 
     model_type = "kdmcse"
 
-    encoder: PreTrainedConfig | dict | None = None
+    encoder: Any = None  # a PreTrainedConfig once the configuration is made
     pooling: Literal["cls", "mean"] = field(
         default="cls", metadata={"help": "Sentence embedding: cls (first token) or mean (over the tokens)."}
     )
@@ -64,6 +67,10 @@ class KDMCSEConfig(PreTrainedConfig):
     image_dim: int | None = None
     text_dim: int | None = None
     gather_across_devices: bool = field(default=False, metadata={"help": "Take the negatives of all processes."})
+    mask_same_image: bool = field(
+        default=True,
+        metadata={"help": "Captions of one image are no negatives of each other; false is the paper to the letter."},
+    )
     heads_sha256: str | None = None
 
     def __post_init__(self, **kwargs):
@@ -83,7 +90,9 @@ class KDMCSEConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, **kwargs) -> "KDMCSEConfig":
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path, **kwargs
+    ) -> "KDMCSEConfig":
         """Read the configuration of a KDMCSE repository (Hub id or directory).
 
         Raises:
@@ -114,6 +123,6 @@ class KDMCSEConfig(PreTrainedConfig):
         own = set(type(self).__annotations__) - {"encoder", "heads_sha256"}
         return {name: getattr(self, name) for name in sorted(own | all_values().keys())}
 
-    def save_pretrained(self, save_directory, **kwargs):
+    def save_pretrained(self, save_directory, **kwargs):  # type: ignore[override]
         """Write `config.json` as a repository holds it."""
         self.to_encoder_config().save_pretrained(save_directory, **kwargs)

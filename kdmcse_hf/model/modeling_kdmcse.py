@@ -13,11 +13,11 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
-from ..encoding.declared_pooling import write_sentence_transformers_files
+from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
 from ..encoding.pooling import pool
 from ..encoding.slices import CPU_SLICES, encode_in_slices
 from .configuration_kdmcse import KDMCSEConfig
-from .objectives import all_values, load_objective, objective_class
+from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
 
 logger = logging.get_logger(__name__)
@@ -54,6 +54,8 @@ class KDMCSEModel(PreTrainedModel):
         ValueError: an objective without the teacher width it needs, or an encoder that is no text encoder.
     """
 
+    config: KDMCSEConfig
+    objective: Objective
     config_class = KDMCSEConfig
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
@@ -93,7 +95,8 @@ class KDMCSEModel(PreTrainedModel):
         Args:
             input_ids, attention_mask: (B, V, L) int.
             image_embeds, text_embeds: (B, image_dim), (B, text_dim) teacher features of a caption batch.
-            image_ids: (B,) int; captions that share one are no negatives of each other.
+            image_ids: (B,) int; captions that share one are no negatives of each other, unless the configuration's
+                `mask_same_image` is false.
             return_loss: False to embed only, as for sentences to be scored.
             mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
         """
@@ -137,6 +140,8 @@ class KDMCSEModel(PreTrainedModel):
         image_ids: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """(B, 2, H) sentence embeddings -> `loss` and its parts (Algorithm 1: grounded ones for caption batches)."""
+        if not self.config.mask_same_image:
+            image_ids = None  # as if each caption had an image of its own
         columns = {"image_embeds": image_embeds, "text_embeds": text_embeds, "image_ids": image_ids}
         teacher = {name: column for name, column in columns.items() if column is not None}
         return self.objective(embeddings, teacher or None)
@@ -151,15 +156,21 @@ class KDMCSEModel(PreTrainedModel):
             encoder: Hub id or directory of any `AutoModel` text encoder, or one in memory.
             dtype: of the weights; float32 whatever the file holds, as training wants it.
             revision: branch, tag or commit on the Hub.
-            config_overrides: fields of [`KDMCSEConfig`], such as `pooling`, `objective`, `image_dim`, `text_dim`; an
-                objective of your own may be given as its class.
+            config_overrides: fields of [`KDMCSEConfig`], such as `objective`, `image_dim` and `text_dim`; an objective
+                of your own may be given as its class. `pooling` is by default what the repository declares (`kdmcse`
+                dict, `1_Pooling`), else, and of an encoder in memory, `cls`.
         """
         if isinstance(encoder, str):
-            encoder = AutoModel.from_pretrained(encoder, dtype=dtype, revision=revision)
-        return cls(KDMCSEConfig(encoder=encoder.config, **_checked(config_overrides)), encoder)
+            pooling, subfolder = find_pooling(encoder, config_overrides.get("pooling"), revision)
+            config_overrides = {**config_overrides, "pooling": pooling}
+            source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
+            made = AutoModel.from_pretrained(encoder, dtype=dtype, **source)
+        else:
+            made = encoder
+        return cls(KDMCSEConfig(encoder=made.config, **_checked(config_overrides)), made)
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str, *, dtype="auto", config_overrides: dict | None = None, **kwargs
     ) -> "KDMCSEModel":
         """Load a KDMCSE repository whole, heads included.
@@ -206,7 +217,7 @@ class KDMCSEModel(PreTrainedModel):
             logger.warning(f"{source} holds no {', '.join(fresh)}: they start fresh")
         self.objective.load_state_dict(state, strict=False)
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self,
         save_directory: str,
         is_main_process: bool = True,
@@ -250,10 +261,11 @@ def _checked(overrides: dict) -> dict:
 
 def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Weights of the encoder and those of the heads, each under their own names."""
-    return tuple(
+    encoder, heads = (
         {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         for prefix in ("encoder.", "objective.")
     )
+    return encoder, heads
 
 
 def _hidden_size(encoder: PreTrainedModel) -> int:

@@ -143,10 +143,20 @@ class MCSE(SimCSE):
 
     label = "MCSE"
     citation = MCSE_PAPER
-    teacher_columns = ("image_embeds",)
+    teacher_columns: ClassVar[tuple[str, ...]] = ("image_embeds",)
     values = SimCSE.values | {
         "grounding_temperature": Value(0.05, "tau' of Eq. 3 and 13.", above=0),
-        "grounding_weight": Value(0.01, "Weight of the grounded loss beside SimCSE on caption steps.", least=0),
+        "grounding_weight": Value(
+            0.01,
+            "Weight of the grounded loss on caption steps. The 0.01 of the MCSE paper is 0.005 for mcse here, since "
+            "Eq. 3 sums the two views and MCSE's code takes their mean.",
+            least=0,
+        ),
+        "caption_simcse_weight": Value(
+            1.0,
+            "Weight of SimCSE on caption steps; 0 leaves the grounded loss alone there, as Algorithm 1 is printed.",
+            least=0,
+        ),
         "projection_dim": Value(256, "Width of the space that student and teacher share.", type=int, least=1),
     }
 
@@ -161,12 +171,18 @@ class MCSE(SimCSE):
         return MCSELoss(self.config.grounding_temperature, self.config.gather_across_devices)
 
     def forward(self, embeddings: torch.Tensor, teacher: Teacher | None = None) -> Parts:
-        """(B, 2, H) and the teacher's columns -> the parts of SimCSE and, on caption steps, the grounded ones."""
-        parts = super().forward(embeddings, teacher)
+        """(B, 2, H) and the teacher's columns -> the parts of SimCSE and, on caption steps, the grounded ones.
+
+        Where `caption_simcse_weight` is 0, caption steps have no SimCSE part at all: its head gets no gradient then,
+        not one of zeros, by which the optimizer's momentum would still move it.
+        """
         if not teacher or "image_embeds" not in teacher:  # a text step
-            return parts
+            return super().forward(embeddings, teacher)
+        weight = self.config.caption_simcse_weight
+        parts = super().forward(embeddings, teacher) if weight else {}
         grounded = self.grounded_parts(embeddings, teacher)
-        return {**parts, **grounded, "loss": parts["loss"] + self.config.grounding_weight * sum(grounded.values())}
+        loss = self.config.grounding_weight * sum(grounded.values())
+        return {**parts, **grounded, "loss": weight * parts["loss"] + loss if parts else loss}
 
     def grounded_parts(self, embeddings: torch.Tensor, teacher: Teacher) -> Parts:
         """(B, 2, H) embeddings of captions -> `image_loss`."""

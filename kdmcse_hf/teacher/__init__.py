@@ -1,1 +1,1 @@
-"""From images and captions to the frozen teacher's features, before training."""
+"""The frozen teacher: from images and captions to features, before training."""

@@ -9,18 +9,20 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm.auto import tqdm
 
-from ..features.caption_features import CaptionFeatures as CaptionSource
+from ..features.caption_features import CaptionFeatures
 
 KINDS = ("caption_image", "caption_caption")  # alpha^{t,v} and alpha^{t,t}
 TIE = 1e-6  # float32 rounding: captions with the same words are not before one another
+# The pairs that every threshold by quantile is taken from. It is one fixed sample without arguments, so that training
+# and inspection find the same number. A million pairs; about a thousand of them lie above the quantile 0.999.
+THRESHOLD_SAMPLE = {"batch_size": 64, "num_batches": 256, "seed": 0}
 
 
-def threshold_by_quantile(
-    source: CaptionSource, quantile: float = 0.999, batch_size: int = 64, num_batches: int = 256, seed: int = 0
-) -> dict[str, float | None]:
+def threshold_by_quantile(source: CaptionFeatures, quantile: float = 0.999) -> dict[str, float | None]:
     """Thresholds that leave out the most similar negatives: the share 1 - quantile of them.
 
-    Negatives are what training has: pairs of different pictures in random batches. A pure function of its arguments.
+    Negatives are what training has: pairs of different pictures in random batches. The batches are those of
+    `THRESHOLD_SAMPLE`, so that the same captions and quantile give the same thresholds wherever this is called.
 
     Returns:
         {"caption_image": threshold on alpha^{t,v}, "caption_caption": threshold on alpha^{t,t}}, cosines; None for a
@@ -31,8 +33,8 @@ def threshold_by_quantile(
     """
     if not 0 < quantile < 1:
         raise ValueError(f"quantile {quantile} is not between 0 and 1; 0.999 filters one negative in a thousand")
-    negatives = {kind: [] for kind in KINDS}
-    for rows in random_batches(source, batch_size, num_batches, seed):
+    negatives: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    for rows in random_batches(source, **THRESHOLD_SAMPLE):
         for kind, (similarities, is_negative) in batch_similarities(rows).items():
             negatives[kind].append(similarities[is_negative])
     found = {kind: np.concatenate(parts) if parts else np.empty(0) for kind, parts in negatives.items()}
@@ -45,7 +47,7 @@ def threshold_by_quantile(
     }
 
 
-def random_batches(source: CaptionSource, batch_size: int, num_batches: int, seed: int) -> Iterator[dict]:
+def random_batches(source: CaptionFeatures, batch_size: int, num_batches: int, seed: int) -> Iterator[dict]:
     """Rows of random batches, the same for the same arguments; smaller ones where the source is smaller."""
     generator = np.random.default_rng(seed)
     size = min(batch_size, len(source))
@@ -60,13 +62,14 @@ def batch_similarities(rows: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         For each kind that the features allow: similarities (n, n), caption rows; negatives (n, n), true where the
         pictures differ.
     """
-    if not rows["text_embeds"].shape[1]:
+    texts, images = rows.get("text_embeds"), rows.get("image_embeds")
+    if texts is None or not texts.shape[1]:
         return {}
-    texts = normalise(rows["text_embeds"])
+    texts = normalise(texts)
     is_negative = rows["image_ids"][:, None] != rows["image_ids"][None, :]
     found = {"caption_caption": (texts @ texts.T, is_negative)}
-    if rows["image_embeds"].shape[1] == texts.shape[1]:
-        found["caption_image"] = (texts @ normalise(rows["image_embeds"]).T, is_negative)
+    if images is not None and images.shape[1] == texts.shape[1]:
+        found["caption_image"] = (texts @ normalise(images).T, is_negative)
     return found
 
 
@@ -75,14 +78,14 @@ def normalise(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def pair_similarities(source: CaptionSource, batch_size: int, num_batches: int, seed: int) -> dict[str, dict]:
+def pair_similarities(source: CaptionFeatures, batch_size: int, num_batches: int, seed: int) -> dict[str, dict]:
     """Samples of true and of random pairs: the paper's Figure 6.
 
     Returns:
         {kind: {"true": (m,), "random": (n,)}}: a caption with its own picture, or with another caption of it; and with
         another picture, or a caption of one.
     """
-    samples = {kind: {"true": [], "random": []} for kind in KINDS}
+    samples: dict[str, dict[str, list[np.ndarray]]] = {kind: {"true": [], "random": []} for kind in KINDS}
     for rows in random_batches(source, batch_size, num_batches, seed):
         found = batch_similarities(rows)
         for kind, (similarities, is_negative) in found.items():
@@ -99,7 +102,7 @@ def pair_similarities(source: CaptionSource, batch_size: int, num_batches: int, 
     }
 
 
-def _neighbours(source: CaptionSource, size: int, count: int, seed: int) -> Iterator[dict]:
+def _neighbours(source: CaptionFeatures, size: int, count: int, seed: int) -> Iterator[dict]:
     """Rows that stand together, as captions of one picture do, from random places."""
     generator = np.random.default_rng(seed)
     size = min(size, len(source))
@@ -108,7 +111,7 @@ def _neighbours(source: CaptionSource, size: int, count: int, seed: int) -> Iter
 
 
 def farthest_ranks(
-    source: CaptionSource, max_images: int = 30_000, seed: int = 0, block: int = 1024
+    source: CaptionFeatures, max_images: int = 30_000, seed: int = 0, block: int = 1024
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rank of each picture's farthest caption among all captions by similarity: the paper's Figure 5.
 
@@ -150,7 +153,7 @@ def farthest_ranks(
 
 
 def filtered_shares(
-    source: CaptionSource, thresholds: list[float], batch_size: int, num_batches: int, seed: int
+    source: CaptionFeatures, thresholds: list[float], batch_size: int, num_batches: int, seed: int
 ) -> dict[str, list[dict[str, float]]]:
     """What each threshold would leave out in random training batches.
 
@@ -180,7 +183,7 @@ def filtered_shares(
 
 
 def examples_above(
-    source: CaptionSource,
+    source: CaptionFeatures,
     thresholds: dict[str, float | None],
     batch_size: int,
     num_batches: int,

@@ -1,4 +1,4 @@
-"""From a caption source to feature shards: images decoded ahead in threads, the teacher always busy."""
+"""From an image source to feature shards. Threads decode the next images while the teacher encodes."""
 
 import collections
 import random
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class ImageSource(Protocol):
-    """Images in numbered parts; a part becomes a shard and has the same content in every run."""
+    """Images with captions, in numbered parts. Each part becomes a shard and has the same content in every run."""
 
     num_parts: int
 
@@ -36,11 +36,11 @@ class ImageSource(Protocol):
         ...
 
     def part_size(self, number: int) -> int | None:
-        """Number of images in a part, None if not known in advance."""
+        """Number of images in a part, or None if it is not known in advance."""
         ...
 
     def describe(self) -> dict:
-        """Identity of the source, JSON values: a resumed run must find the same."""
+        """Identity of the source as JSON values; a run can only be continued with the same."""
         ...
 
 
@@ -49,11 +49,11 @@ class ExtractionSettings:
     """How to extract.
 
     Args:
-        batch_size: Images, and captions, that the teacher sees at once.
-        num_workers: Threads that decode images.
-        one_caption: One random caption per image instead of all.
-        seed: Of that choice, which depends on it and on the image's number alone.
-        refuse_problems: Stop at the first image or caption that cannot be used, instead of listing and skipping it.
+        batch_size: Number of images, and of captions, that the teacher encodes at once.
+        num_workers: Number of threads that decode images.
+        one_caption: Take one random caption per image instead of all.
+        seed: Seed of that choice. The choice depends on the seed and the image's number only.
+        refuse_problems: Stop at the first image or caption that cannot be used, instead of skipping and listing it.
     """
 
     batch_size: int = 64
@@ -65,7 +65,15 @@ class ExtractionSettings:
 
 @dataclass
 class _Batch:
-    """Images of one part that go through the teacher together, with what had to be skipped among them."""
+    """Images of one part that are encoded together.
+
+    Args:
+        part: Number of the part.
+        size: Number of images that the source gave, including skipped ones.
+        images: Images that are not skipped.
+        problems: What was skipped and why.
+        inputs: The teacher's inputs for `images`; None before they are decoded, or if there are none.
+    """
 
     part: int
     size: int
@@ -82,15 +90,20 @@ def extract(
     parts: Iterable[int],
     on_images: Callable[[int, int], None],
 ) -> None:
-    """Extract the given parts of a source into the shards of the same numbers.
+    """Extract some parts of a source into the shards with the same numbers.
 
-    The bytes of a shard depend on its part, the teacher and the settings, not on who extracts it or when.
+    The bytes of a shard depend on its part, the teacher and the settings only, not on the process that extracts it.
 
     Args:
-        on_images: Called with the part and the number of images after each batch.
+        source: Images with captions.
+        teacher: Encodes them.
+        writer: Of the feature directory.
+        settings: How to extract.
+        parts: Numbers of the parts to extract.
+        on_images: Called after each batch with the part's number and the number of images in the batch.
 
     Raises:
-        ValueError: A problem was met and `settings.refuse_problems` is on.
+        ValueError: An image or caption cannot be used and `settings.refuse_problems` is on.
     """
 
     def prepare(batch: _Batch) -> _Batch:
@@ -103,14 +116,14 @@ def extract(
 
 
 def _batches(source: ImageSource, part: int, batch_size: int) -> Iterator[_Batch]:
-    yield _Batch(part, 0, [])  # a part without images becomes an empty shard all the same
+    yield _Batch(part, 0, [])  # so that a part without images becomes an empty shard
     for images in _batched(source.part(part), batch_size):
         yield _Batch(part, len(images), images)
 
 
 def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
-    """Clean the captions, leave out images without any, and draw one caption where one is wanted."""
-    kept, problems = [], []
+    """Clean the captions, skip images without captions, and draw one caption if the settings ask for it."""
+    kept, problems = [], []  # type: ignore[var-annotated]
     for image in batch.images:
         captions = [" ".join(caption.split()) for caption in image.captions if isinstance(caption, str)]
         used = [caption for caption in captions if caption]
@@ -126,12 +139,13 @@ def _choose_captions(batch: _Batch, settings: ExtractionSettings) -> _Batch:
 
 
 def _load_images(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) -> _Batch:
+    """Decode the images and prepare the teacher's inputs."""
     kept, prepared, problems = [], [], list(batch.problems)
     for image in batch.images:
         try:
-            # One by one, so that no more than one image a thread is in memory at its full size.
+            # One by one, so that each thread holds no more than one image of full size in memory.
             prepared.append(teacher.prepare_images([open_image(image.content)]))
-            kept.append(replace(image, content=None))  # a tar's images come as bytes: do not hold a part of them
+            kept.append(replace(image, content=None))  # a tar file's images are bytes, which would fill the memory
         except FileNotFoundError as error:
             _report(problems, settings, image, MISSING_IMAGE, str(error))
         except ValueError as error:
@@ -158,7 +172,7 @@ def _encode_part(
         problems += batch.problems
         on_images(batch.part, batch.size)
     texts = [caption for image in images for caption in image.captions]
-    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size)
+    text_embeds, captions_cut = encode_captions(teacher, texts, batch_size) if teacher.text_dim else (None, 0)
     return FeatureShard(
         image_ids=np.array([image.image_id for image in images], dtype=np.int64),
         image_names=[image.name for image in images],
@@ -172,9 +186,12 @@ def _encode_part(
 
 
 def encode_captions(teacher: Teacher, texts: list[str], batch_size: int) -> tuple[np.ndarray, int]:
-    """Features of captions, (n, text width) float16, and how many captions were cut at the teacher's length.
+    """Features of captions.
 
-    Captions of like length go together, so that little padding is encoded.
+    Captions of similar length are encoded together, so that there is little padding.
+
+    Returns:
+        (n, text width) float16, and the number of captions that were truncated at the teacher's length.
     """
     features = np.empty((len(texts), teacher.text_dim), dtype=np.float16)
     if not texts:
@@ -192,12 +209,12 @@ def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _prefetch(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`map(function, items)` in order, in threads, a few items ahead of the reader.
+    """`map(function, items)` in order, computed in threads a few items ahead of the reader.
 
-    Threads, as Pillow and NumPy let go of the interpreter lock while they decode and resize.
+    Threads suffice, because Pillow and NumPy release the interpreter lock while they decode and resize.
     """
     pool = ThreadPoolExecutor(workers)
-    pending = collections.deque()
+    pending = collections.deque()  # type: ignore[var-annotated]
     try:
         for item in items:
             pending.append(pool.submit(function, item))

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerState, TrainingArguments
@@ -23,12 +24,12 @@ class PushBest(TrainerCallback):
         write_card: writes the card of the model as it stands into `output_dir`.
 
     Attributes:
-        pusher: set before training where `push_to_hub` says so.
+        pusher: a `BestPusher`, set before training where `push_to_hub` says so.
     """
 
     def __init__(self, write_card: Callable[[], None]):
         self._write_card = write_card
-        self.pusher: BestPusher | None = None
+        self.pusher: Any = None
 
     def on_train_begin(self, args, state, control, **kwargs):
         """A run that was killed may not have got its best to the Hub; the same content makes no new commit."""
@@ -76,9 +77,8 @@ def start_pushing(
         args.hub_private_repo if private is None else private,
         token or args.hub_token,
     )
-    pusher, problem = BestPusher(target, args.output_dir, args.push_timeout), [None]
-    if is_main_process:
-        problem = [pusher.check(model_bytes)]
+    pusher = BestPusher(target, args.output_dir, args.push_timeout)
+    problem = [pusher.check(model_bytes) if is_main_process else None]
     if args.require_push:
         broadcast_object_list(problem)  # all processes end, so that none waits for another
         if problem[0]:
@@ -86,7 +86,7 @@ def start_pushing(
     return pusher
 
 
-def push_final(pusher: BestPusher, args: TrainingArguments, state: TrainerState, pairs: Pairs | None) -> Pushed:
+def push_final(pusher: BestPusher, args: KDMCSETrainingArguments, state: TrainerState, pairs: Pairs | None) -> Pushed:
     """Push the best model with its final card and verify it; called in the main process once it is saved."""
     best = None if args.load_best_model_at_end else state.best_model_checkpoint
     return pusher.finish(best or args.output_dir, _message(state, args), pairs)

@@ -16,16 +16,26 @@ tests/training/test_trainer_hooks.py fails where a version of transformers has c
 """
 
 import os
+from typing import Any
 
 from accelerate.utils import gather_object
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState, set_seed
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    set_seed,
+)
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
+from ..model.modeling_kdmcse import KDMCSEModel
 from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
 from .run_record import RunRecord, differences
 from .stop_on_sigterm import StopOnSigterm
+from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
 
@@ -40,6 +50,10 @@ class ResumableTrainer(Trainer):
         kwargs: as for `Trainer`.
     """
 
+    args: KDMCSETrainingArguments
+    model: KDMCSEModel
+    processing_class: PreTrainedTokenizerBase
+
     def __init__(self, callbacks: list[TrainerCallback], **kwargs):
         self._stop = StopOnSigterm(lambda pending: self.accelerator.reduce(pending, "sum"))
         super().__init__(callbacks=[self._stop, _RunCallback(), *callbacks], **kwargs)
@@ -49,7 +63,9 @@ class ResumableTrainer(Trainer):
         """Whether the last call of `train` ended early, on SIGTERM; a checkpoint was saved then."""
         return self._stop.received
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:
+    def train(  # type: ignore[override]
+        self, resume_from_checkpoint: str | bool | None = None, **kwargs
+    ) -> TrainOutput:
         """Train, or go on exactly where a checkpoint was written.
 
         Args:
@@ -65,7 +81,7 @@ class ResumableTrainer(Trainer):
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
                 raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
-        self._check_agreement(resume_from_checkpoint)
+        self._check_agreement(resume_from_checkpoint or None)
         if resume_from_checkpoint:
             self._check_checkpoint(resume_from_checkpoint, record)
             if self._has_ended(state := _state(resume_from_checkpoint)):
@@ -106,7 +122,8 @@ class ResumableTrainer(Trainer):
     def _has_ended(self, state: TrainerState) -> bool:
         """Whether all steps were done, or early stopping had come, when a checkpoint was written."""
         *_, max_steps = self.set_initial_training_values(self.args, self.get_train_dataloader())
-        early = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
+        callbacks: Any = state.stateful_callbacks  # a dict, once it was read from a checkpoint
+        early = callbacks.get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
         patience = self.args.early_stopping_patience
         return state.global_step >= max_steps or (
             patience is not None and early.get("early_stopping_patience_counter", 0) >= patience
@@ -130,7 +147,7 @@ class ResumableTrainer(Trainer):
 
     def _mean_loss(self) -> float:
         """Of all steps that were logged."""
-        total, last = 0.0, 0
+        total, last = 0.0, 0.0
         for entry in self.state.log_history:
             if "loss" in entry:
                 total, last = total + entry["loss"] * (entry["step"] - last), entry["step"]
@@ -150,7 +167,7 @@ class ResumableTrainer(Trainer):
             if isinstance(callback, _OWN):
                 vars(callback).update(own[type(callback)])
                 # Trainer fails to save a callback that the checkpoint does not know.
-                self.state.stateful_callbacks.setdefault(type(callback).__name__, {})
+                self.state.stateful_callbacks.setdefault(type(callback).__name__, {})  # type: ignore[union-attr]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model=None) -> None:
         """Trainer would look for encoder and heads in one file, find neither, and say nothing."""
@@ -164,7 +181,7 @@ class ResumableTrainer(Trainer):
             super()._load_best_model()
         else:
             logger.info(f"restoring {self.state.best_model_checkpoint} (score {self.state.best_metric})")
-            self._load_repository(self.state.best_model_checkpoint)
+            self._load_repository(str(self.state.best_model_checkpoint))
 
     def _load_repository(self, directory: str) -> None:
         stored, own = type(self.model).from_pretrained(directory, dtype=self.model.dtype), self.model.config

@@ -60,7 +60,7 @@ class RunRecord(TrainerCallback, ExportableState):
 
 
 def run_record(
-    args: KDMCSETrainingArguments, rows: MixedRows, config: KDMCSEConfig, period: int | None, max_length: int
+    args: KDMCSETrainingArguments, rows: MixedRows, config: KDMCSEConfig, schedule: int | str | None, max_length: int
 ) -> dict:
     """Everything that the batches, the loss and the optimizer of a run depend on.
 
@@ -68,14 +68,14 @@ def run_record(
         args: of the run.
         rows: that it trains on.
         config: of the model.
-        period: p of Algorithm 1, as the sampler has it.
+        schedule: of caption steps, by the name that `data.schedule` gives it.
         max_length: tokens of a training sentence.
     """
     record = {
         "seed": args.seed if args.data_seed is None else args.data_seed,
         "text_dataset": _digest(rows, 0, rows.text_rows),
         "multimodal_dataset": _digest(rows, rows.text_rows, len(rows)),
-        "multimodal_period": period,
+        "multimodal_period": schedule,
         "max_length": max_length,
         "world_size": args.world_size,
         "rows of a step": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -27,7 +28,7 @@ class StopOnSigterm(TrainerCallback):
     def __init__(self, sum_over_processes: Callable[[torch.Tensor], torch.Tensor]):
         self._sum_over_processes = sum_over_processes
         self._pending = False
-        self._former = None
+        self._former: Any = None  # what signal.signal gave back
         self.received = False
 
     def on_train_begin(self, args, state, control, **kwargs):

@@ -4,24 +4,28 @@ import os
 from collections import defaultdict
 
 import datasets
+import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils import logging
 
 from ..card.model_card import TEMPLATE, write_card
-from ..card.run_summary import SCORES, RunSummary, changed_arguments
+from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
+from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
+from ..data.schedule import Period
 from ..encoding.token_limit import token_limit
-from ..evaluation.sts import pairs_name, sts_scores
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.configuration_kdmcse import KDMCSEConfig
 from ..model.modeling_kdmcse import KDMCSEModel
+from .judges import Judges, check_held_out, judge_name, scores
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
@@ -39,7 +43,8 @@ class KDMCSETrainer(ResumableTrainer):
         text_dataset: one column `text`; None to train on captions alone.
         multimodal_dataset: captions with teacher features; None for plain SimCSE.
         eval_dataset: STS pairs (`sentence1`, `sentence2`, `score`), scored as `eval_stsb_*`; or a dict of such, whose
-            keys stand in place of `stsb`.
+            keys stand in place of `stsb`. Without any, 5 % of the images are held out of training, and retrieval
+            among their captions is scored as `eval_retrieval_*`.
         processing_class: the encoder's tokenizer.
         max_length: tokens of a training sentence.
         card_template: Jinja file of the model card; None for Trainer's own card.
@@ -54,11 +59,11 @@ class KDMCSETrainer(ResumableTrainer):
     # compute_loss returns the mean over one batch; Trainer divides by the accumulated batches.
     loss_is_scaled_for_ga = False
 
-    args: KDMCSETrainingArguments  # type: ignore[assignment]
-    model: KDMCSEModel  # type: ignore[assignment]
-    train_dataset: MixedRows  # type: ignore[assignment]
-    eval_dataset: dict[str, datasets.Dataset] | None  # type: ignore[assignment]
-    data_collator: SentenceCollator  # type: ignore[assignment]
+    args: KDMCSETrainingArguments
+    model: KDMCSEModel
+    train_dataset: MixedRows
+    eval_dataset: Judges | None
+    data_collator: SentenceCollator
     hub_model_id: str | None  # type: ignore[assignment]
 
     def __init__(
@@ -80,11 +85,13 @@ class KDMCSETrainer(ResumableTrainer):
             raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
         limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
+        if eval_dataset is None and args.eval_strategy != IntervalStrategy.NO:
+            multimodal_dataset, eval_dataset = _held_out(multimodal_dataset, model, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
         _check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
-            _check_metric(args)
+            _check_metric(args, "stsb", STS_SCORES)
         self.pushed: Pushed | None = None
         self._push_best = PushBest(write_card=self.create_model_card)
         own: list[TrainerCallback] = [self._push_best]
@@ -97,7 +104,7 @@ class KDMCSETrainer(ResumableTrainer):
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=self._sts_metrics,
+            compute_metrics=self._scores,
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
@@ -153,13 +160,18 @@ class KDMCSETrainer(ResumableTrainer):
             self._part_counts.clear()
         super().log(logs, start_time)
 
-    def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | None = None) -> DataLoader:
-        """Distinct sentences of STS pairs, sharded over the processes."""
-        pairs = self.eval_dataset[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        self._sts = StsSentences(pairs)
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored."""
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluate(*args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
+        """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
+        judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
+        self._judge = judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
         # Persistent workers are kept with their sentences, under one name whatever the pairs are.
         getattr(self, "_eval_dataloaders", {}).clear()
-        return super().get_eval_dataloader(self._sts)
+        return super().get_eval_dataloader(self._judge)
 
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
         """Embed sentences: no loss, predictions (B, H), labels (B,) the sentences' numbers."""
@@ -169,20 +181,21 @@ class KDMCSETrainer(ResumableTrainer):
             embeddings = model(**inputs, return_loss=False).sentence_embeddings
         return None, embeddings[:, 0].float(), numbers
 
-    def _sts_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        """(m, H) embeddings of distinct sentences -> Spearman, Pearson, alignment and uniformity of their pairs."""
-        return sts_scores(*self._sts.pairs(prediction.predictions, prediction.label_ids))
+    def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
+        """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
+        embeddings, numbers = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        return scores(self._judge, self.model, embeddings, numbers)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
-        period, max_length = self.train_sampler().period, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, period, max_length)
+        schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
         args, rows, state = self.args, self.train_dataset, self.state
         name = os.path.basename(os.path.abspath(args.output_dir))
-        pairs = (self.eval_dataset or {}).get("stsb")
+        judge = next(iter(self.eval_dataset or {}), "stsb")
         return RunSummary(
             config=self.model.config,
             encoder_class=type(self.model.encoder).__name__,
@@ -191,19 +204,20 @@ class KDMCSETrainer(ResumableTrainer):
             recipe=self.recipe,
             text_rows=rows.text_rows,
             caption_rows=rows.caption_rows,
-            teacher=rows.captions.manifest["teacher"]["name"] if isinstance(rows.captions, FeatureStore) else None,
+            teacher=_teacher_name(rows.captions),
             max_length=self.data_collator.max_length,
             batch_size=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
             world_size=args.world_size,
             seed=args.seed,
             run_values=changed_arguments(args),
-            dev_name="STS-B dev" if pairs is None else pairs_name(pairs),
+            judge=judge,
+            dev_name=judge_name((self.eval_dataset or {}).get(judge)),
             steps=state.global_step,
             best_step=state.best_global_step if args.load_best_model_at_end else None,
             history=state.log_history,
         )
 
-    def create_model_card(self, **kwargs) -> None:
+    def create_model_card(self, **kwargs) -> None:  # type: ignore[override]
         """Write README.md and the files it speaks of into `output_dir`."""
         if self._card_template is None:
             super().create_model_card(**kwargs)
@@ -215,7 +229,7 @@ class KDMCSETrainer(ResumableTrainer):
         """What pushes the best model to the Hub; None until the Hub was asked."""
         return self._push_best.pusher
 
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> BestPusher:  # type: ignore[override]
         """Ask the Hub before training; one that would not take the model is a warning, or an error by `require_push`.
 
         Raises:
@@ -224,8 +238,11 @@ class KDMCSETrainer(ResumableTrainer):
         model_bytes = sum(weight.nbytes for weight in self.model.parameters())
         pusher = start_pushing(self.args, model_bytes, self.is_world_process_zero(), token, private)
         self._push_best.pusher, self.hub_model_id = pusher, pusher.target.repo_id
+        return pusher
 
-    def push_to_hub(self, commit_message: str | None = None, token: str | None = None, **kwargs) -> Pushed | None:
+    def push_to_hub(  # type: ignore[override]
+        self, commit_message: str | None = None, token: str | None = None, **kwargs
+    ) -> Pushed | None:
         """Push the best model whole, with its card, and verify it; `pushed` keeps the outcome, which raises nothing.
 
         Args:
@@ -235,21 +252,23 @@ class KDMCSETrainer(ResumableTrainer):
         """
         if self.is_in_train:  # the model is the latest, not the best: `PushBest` has pushed that
             return None
-        if self.best_pusher is None:
-            self.init_hf_repo(token, kwargs.get("private"))
+        if (pusher := self.best_pusher) is None:
+            pusher = self.init_hf_repo(token, kwargs.get("private"))
         self.save_model(_internal_call=True)
         self.create_model_card()
         if self.is_world_process_zero():
             pairs = next(iter((self.eval_dataset or {}).values()), None)
-            columns = pairs and tuple(list(pairs[name]) for name in ("sentence1", "sentence2", "score"))
-            self.pushed = push_final(self.best_pusher, self.args, self.state, columns)
+            columns = None
+            if isinstance(pairs, datasets.Dataset):
+                columns = list(pairs["sentence1"]), list(pairs["sentence2"]), list(pairs["score"])
+            self.pushed = push_final(pusher, self.args, self.state, columns)
         return self.pushed
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: int | None) -> None:
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
     if teacher_columns and not rows.caption_rows:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
@@ -258,6 +277,13 @@ def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, 
             "with multimodal_period 'auto' the period is 1, every step is a caption step and the text is never read "
             "(Algorithm 1). Set multimodal_period to 2 or more to mix them"
         )
+
+
+def _teacher_name(captions: CaptionFeatures | None) -> str | None:
+    """Of a feature directory, whole or a part of it."""
+    while isinstance(captions, CaptionSubset):
+        captions = captions.source
+    return captions.manifest["teacher"]["name"] if isinstance(captions, FeatureStore) else None
 
 
 def _check_devices(args: KDMCSETrainingArguments) -> None:
@@ -279,7 +305,29 @@ def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
         raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
 
 
-def _check_metric(args: KDMCSETrainingArguments) -> None:
-    metric, scored = args.metric_for_best_model, [f"eval_stsb_{score}" for score in SCORES]
+def _held_out(
+    captions: CaptionFeatures | None, model: KDMCSEModel, args: KDMCSETrainingArguments
+) -> tuple[CaptionFeatures, Judges]:
+    """The captions that are trained on, and those that judge the run."""
+    if captions is None:
+        raise ValueError(
+            "there is nothing to judge the run by: give pairs to score (eval_dataset, stsb_path), captions of which "
+            "some can be held out (multimodal_dataset), or set eval_strategy to no"
+        )
+    kept, held = hold_out(captions, args.seed if args.data_seed is None else args.data_seed)
+    judge = HeldOutCaptions(held)
+    check_held_out(judge, model)
+    if args.metric_for_best_model == "eval_stsb_spearman":
+        args.metric_for_best_model = "eval_retrieval_mrr"
+    _check_metric(args, "retrieval", RETRIEVAL_SCORES)
+    logger.warning(
+        f"no pairs to score: {held.num_images} images with {len(held)} captions are held out of training, and the "
+        "best model is chosen by retrieval among them"
+    )
+    return kept, {"retrieval": judge}
+
+
+def _check_metric(args: KDMCSETrainingArguments, judge: str, names: tuple[str, ...]) -> None:
+    metric, scored = args.metric_for_best_model, [f"eval_{judge}_{name}" for name in names]
     if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
         raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

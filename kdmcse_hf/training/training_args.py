@@ -1,11 +1,15 @@
 """`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
 
+import importlib.util
 import os
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
+
+from ..data.schedule import FLOOR, Period
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
 _UNSUPPORTED = {
@@ -19,23 +23,44 @@ _UNSUPPORTED = {
 }
 
 
+# Packages of which one is needed to report to a tracker.
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
+    "comet_ml": ("comet_ml",),
+    "swanlab": ("swanlab",),
+    "clearml": ("clearml",),
+}
+
+
 @dataclass
 class KDMCSETrainingArguments(TrainingArguments):
     """`transformers.TrainingArguments` with the keys of mixed training.
 
     Defaults that differ from transformers': the model with the best STS-B dev Spearman is kept
-    (`load_best_model_at_end`, `metric_for_best_model`), so there is an evaluation and a checkpoint every 125 steps as
-    in Section 4.2 of the paper (`eval_strategy`, `eval_steps`, `save_steps`, by default as often as `eval_steps`), of
-    which the best and the last stay (`save_total_limit`); losses are logged every 25 steps; STS pairs are encoded 128
-    at once.
+    (`load_best_model_at_end`, `metric_for_best_model`). It is evaluated before training (`eval_on_start`) and
+    every 125 steps, with a checkpoint, as in Section 4.2 of the paper (`eval_strategy`, `eval_steps`,
+    `save_steps`, by default as often as `eval_steps`); the best and the last checkpoint stay
+    (`save_total_limit`). Losses are logged every 25 steps; STS pairs are encoded 128 at once.
 
     Raises:
         ValueError: values out of range, with the values allowed.
     """
 
+    _argument_group_name: ClassVar[str] = "training"
+
+    output_dir: str = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Folder of the model, its checkpoints and its card."}
+    )
     multimodal_period: str = field(
         default="auto",
-        metadata={"help": "A caption step every p-th step: a number, or auto = ceil(text rows / caption rows)."},
+        metadata={
+            "help": "A caption step every p-th step: a number; auto = ceil(text rows / caption rows), as Algorithm 1 "
+            "has it; or floor = floor(text batches / caption batches) from the first step of each epoch on, as the "
+            "released code."
+        },
     )
     mini_batch_size: int | None = field(
         default=None, metadata={"help": "Rows encoded at once under gradient caching; null = off."}
@@ -55,7 +80,10 @@ class KDMCSETrainingArguments(TrainingArguments):
 
     eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
     eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
-    save_steps: float | None = field(
+    eval_on_start: bool = field(
+        default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
+    )
+    save_steps: float | None = field(  # type: ignore[assignment]
         default=None,
         metadata={
             "help": "Optimizer steps between checkpoints; as eval_steps if not given. New bests are saved anyway."
@@ -88,7 +116,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
         if self.eval_strategy == "no":
-            self.load_best_model_at_end = False  # without scores there is no best
+            self.load_best_model_at_end = self.eval_on_start = False  # without scores there is no best
         if self.ddp_find_unused_parameters is None:
             # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
             self.ddp_find_unused_parameters = True
@@ -110,21 +138,29 @@ class KDMCSETrainingArguments(TrainingArguments):
                 raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
             raise ValueError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
+        for tracker in self.report_to or []:
+            packages = _TRACKERS.get(tracker, ())
+            if packages and not any(importlib.util.find_spec(package) for package in packages):
+                raise ValueError(
+                    f"report_to is {tracker!r}, and the package {packages[0]} is not installed: pip install "
+                    f"{packages[0]}, or set report_to to none"
+                )
         if self.auto_resume and self.save_only_model:
             raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+            strategy = HubStrategy(self.hub_strategy).value
             raise ValueError(
-                f"hub_strategy is {self.hub_strategy.value!r}: optimizer states are not pushed. Take 'every_save' "
+                f"hub_strategy is {strategy!r}: optimizer states are not pushed. Take 'every_save' "
                 "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
 
     @property
-    def period(self) -> int | None:
-        """p of Algorithm 1, or None for auto."""
-        if self.multimodal_period == "auto":
-            return None
+    def period(self) -> Period:
+        """p, None for auto, or "floor"."""
+        if self.multimodal_period in ("auto", FLOOR):
+            return None if self.multimodal_period == "auto" else FLOOR
         if not str(self.multimodal_period).isdecimal() or int(self.multimodal_period) < 1:
             raise ValueError(
-                f"multimodal_period is {self.multimodal_period!r}: auto or a whole number from 1 is needed"
+                f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is needed"
             )
         return int(self.multimodal_period)

@@ -77,8 +77,9 @@ PLANS = {
         "Table 5: MCSE with CLIP's text features",
         (_CLIP_TEXT, Row("kdmcse", is_reference=True)),
         (("bert", "flickr"), ("bert", "coco")),
-        note="MCSE's loss towards image and caption features is KDMCSE's with margin 0 and no threshold. The paper "
-        "does not say whether its two terms are averaged, as here and in Eq. 14, or summed (grounding_weight 0.02).",
+        note="MCSE's loss towards image and caption features is KDMCSE's with margin 0 and no threshold, each of the "
+        "two terms the mean over the two views as in MCSE's code. The paper does not say whether the terms are summed "
+        "with MCSE's weight of 0.01, as here, or averaged (grounding_weight 0.005).",
     ),
     "figure7": Plan(
         "Figure 7: the margin",

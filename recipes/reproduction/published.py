@@ -17,7 +17,7 @@ def _line(figures: str) -> dict[str, tuple[float, float | None]]:
 def _table1() -> Figures:
     lines = (row.split("|") for row in PAPER_ROWS)
     return {
-        label.removesuffix(FROM_MCSE): {
+        label.partition(FROM_MCSE)[0]: {
             column: tuple(map(float, cell.split("±"))) for column, cell in zip(COLUMNS, cells, strict=True)
         }
         for label, *cells in lines

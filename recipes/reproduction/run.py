@@ -55,7 +55,7 @@ def train(run: pathlib.Path) -> None:
         return
     resumed = any(run.glob("checkpoint-*"))
     start = time.monotonic()
-    _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true")
+    _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true", "--report", "none")
     # A part of a run says nothing about how long a run takes.
     seconds = None if resumed else round(time.monotonic() - start, 1)
     write_json(run / "trained.json", {"seconds": seconds})

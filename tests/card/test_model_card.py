@@ -63,7 +63,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     patch = pytest.MonkeyPatch()
     patch.setenv("HF_TOKEN", CANARY)
     output = tmp_path_factory.mktemp("run") / "my-model"
-    values = {**sources, "output_dir": output, "threshold": "null", "use_cpu": True}
+    values = {**sources, "output_dir": output, "threshold": "null", "use_cpu": True, "report": "none"}
     values |= {"max_steps": 4, "eval_steps": 2, "logging_steps": 1, "per_device_train_batch_size": 8}
     values |= {"hub_token": CANARY, "optim_args": f"a={output}/x", "lr_scheduler_type": "cosine"}
     with patch.context(), contextlib.redirect_stdout(io.StringIO()):
@@ -209,7 +209,7 @@ class TestText:
         pytest.importorskip("matplotlib")
         assert f"({CURVE_NAME})" in card_of(sources, tmp_path / "with").text
         assert (tmp_path / "with" / "out" / CURVE_NAME).read_bytes().startswith(b"\x89PNG")
-        assert not draw_curve(HISTORY[:1], tmp_path), "one point is no line"
+        assert not draw_curve(HISTORY[:1], tmp_path, "eval_stsb_spearman", "STS-B dev"), "one point is no line"
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         assert "curve" not in card_of(sources, tmp_path / "without").text
         assert not (tmp_path / "without" / "out" / CURVE_NAME).exists()

@@ -1,21 +1,25 @@
-"""recipes/evaluate.py as a user calls it, and the tables it writes."""
+"""The evaluation command as a user calls it, and the tables it writes."""
 
+import contextlib
+import io
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
-from paths import ROOT
 
+from kdmcse_hf.commands import evaluate
 from kdmcse_hf.evaluation.tables import build_tables, to_latex, to_markdown, to_text
 
 
-def run(*arguments):
-    command = [sys.executable, str(ROOT / "recipes" / "evaluate.py"), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180)
+def run(*arguments) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = evaluate.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code or 0
+    return status, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture
@@ -32,20 +36,22 @@ def data(tmp_path):
 def test_the_contracts_json_and_a_resumed_run(data, minilm, tmp_path):
     output = tmp_path / "scores.json"
     arguments = (minilm, "--data", data, "--output_json", output)
-    first = run(*arguments, "--tasks", "STS-B,alignment", "--output_table", tmp_path / "t.md", tmp_path / "t.tex")
-    assert first.returncode == 0, first.stderr
+    tables = (tmp_path / "t.md", tmp_path / "t.tex")
+    status, out, err = run(*arguments, "--tasks", "STS-B,alignment", "--output_table", *tables)
+    assert status == 0, err
     report = json.loads(output.read_text())
     assert report["model"] == str(minilm)
     assert report["pooling"] == "mean"
     assert report["tasks"]["STS-B"]["n"] == 5
     assert {"spearman", "pearson", "n", "subsets", "alignment", "uniformity"} <= report["tasks"]["STS-B-dev"].keys()
     assert "sts_avg" not in report
-    assert "STS-B" in first.stdout
+    assert "STS-B" in out
     assert (tmp_path / "t.tex").read_text().startswith(r"\begin{tabular}")
     report["tasks"]["STS-B"]["spearman"] = 12.34
     output.write_text(json.dumps(report))
-    resumed = run(*arguments, "--tasks", "STS-B", "--resume")
-    assert "12.34" in resumed.stdout
+    status, out, _ = run(*arguments, "--tasks", "STS-B", "--resume")
+    assert status == 0
+    assert "12.34" in out
 
 
 @pytest.mark.parametrize(
@@ -61,17 +67,25 @@ def test_the_contracts_json_and_a_resumed_run(data, minilm, tmp_path):
 def test_unusable_input_is_status_2_with_one_message(data, minilm, arguments, reason):
     if "--data" not in arguments:
         arguments = (*arguments, "--data", data)
-    result = run(minilm, *arguments)
-    assert result.returncode == 2
-    assert reason in result.stderr
-    assert "Traceback" not in result.stderr
+    status, _, err = run(minilm, *arguments)
+    assert status == 2
+    assert reason in err
 
 
 def test_a_missing_model_is_status_2(data):
-    result = run(data / "no_model", "--tasks", "STS-B", "--data", data)
-    assert result.returncode == 2
-    assert "no_model" in result.stderr
-    assert "Traceback" not in result.stderr
+    status, _, err = run(data / "no_model", "--tasks", "STS-B", "--data", data)
+    assert status == 2
+    assert "no_model" in err
+
+
+def test_any_other_failure_is_status_1_with_one_message(data, minilm, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr(evaluate, "evaluate_sts_task", broken)
+    status, _, err = run(minilm, "--tasks", "STS-B", "--data", data)
+    assert status == 1
+    assert err.strip().splitlines()[-1].endswith("RuntimeError: the disk is on fire")
 
 
 def test_tables_in_the_papers_layout():

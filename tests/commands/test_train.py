@@ -1,13 +1,12 @@
 """The training command as a user starts it: files in, one repository out, clear refusals."""
 
 import contextlib
-import dataclasses
+import importlib.util
 import io
 import json
-import os
 import pathlib
-import subprocess
-import sys
+import re
+import shutil
 
 import pytest
 import tiny
@@ -16,24 +15,25 @@ import yaml
 from huggingface_hub import ModelCard
 from paths import RECIPES
 from transformers import AutoModel
+from warm import Finished, run_program
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
-from kdmcse_hf.commands.train_arguments import parse
+from kdmcse_hf.commands.train_arguments import explicit_keys, parse
 from kdmcse_hf.data.captions import load_captions
+from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
+from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
 
-QUICK = {"max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-3, "use_cpu": True}
-
-
-@dataclasses.dataclass
-class Finished:
-    """What a shell would see."""
-
-    returncode: int
-    stdout: str
-    stderr: str
+QUICK = {
+    "max_steps": 6,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "report": "none",
+}
 
 
 def start(*words: str) -> Finished:
@@ -47,12 +47,10 @@ def start(*words: str) -> Finished:
     return Finished(status, out.getvalue(), err.getvalue())
 
 
-def launch(*command: str) -> subprocess.CompletedProcess:
+def launch(*command: str) -> Finished:
     """Run recipes/train.py as a process of its own; `command` comes between the interpreter and the script."""
     script = str(RECIPES / "train.py")
-    command = [sys.executable, *[script if word == "train.py" else word for word in command]]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    return run_program(*[script if word == "train.py" else word for word in command])
 
 
 def flags(values: dict) -> list[str]:
@@ -72,7 +70,7 @@ def trained(sources, tmp_path_factory) -> pathlib.Path:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     result = start(str(folder / "config.yaml"), "--pooling", "mean", f"--output_dir={folder / 'out'}")
     assert result.returncode == 0, result.stderr
-    assert "own pairs (24) Spearman" in result.stdout
+    assert "own pairs (24), Spearman x100" in result.stdout
     return folder / "out"
 
 
@@ -81,8 +79,8 @@ class TestWhatARunLeaves:
         results = json.loads((trained / "all_results.json").read_text())
         state = json.loads((trained / "trainer_state.json").read_text())
         history = [entry["eval_stsb_spearman"] for entry in state["log_history"] if "eval_stsb_spearman" in entry]
-        assert len(history) == 3, "steps 3 and 6, and the restored best"
-        assert results["eval_stsb_spearman"] == pytest.approx(max(history[:2]))
+        assert len(history) == 4, "before training, steps 3 and 6, and the restored best"
+        assert results["eval_stsb_spearman"] == pytest.approx(max(history[1:3]))
 
     def test_one_repository(self, trained):
         model = KDMCSEModel.from_pretrained(str(trained))
@@ -96,7 +94,7 @@ class TestWhatARunLeaves:
         card.data.to_dict()
         assert card.data.pipeline_tag == "sentence-similarity"
         assert card.data.eval_results is None, "these pairs are no public benchmark"
-        assert "| own pairs (24) | value |" in card.text
+        assert "| own pairs (24) | before training | this model |" in card.text
         assert "| `pooling` | mean |" in card.content
         assert str(trained.parent) not in card.content, "a card names no folder of the machine"
 
@@ -150,7 +148,7 @@ def test_two_processes_launched_by_accelerate(sources, tmp_path):
     del values["use_cpu"]  # gloo is found without being asked for
     result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
     assert result.returncode == 0, result.stderr[-3000:]
-    assert result.stdout.count("own pairs (24) Spearman") == 1
+    assert result.stdout.count("own pairs (24), Spearman x100") == 1
     states = list((tmp_path / "out" / "checkpoint-6").glob("rng_state_*.pth"))
     assert len(states) == 2, "two processes took part"
 
@@ -212,7 +210,7 @@ def test_resume_from_checkpoint_true_takes_the_newest(sources, tmp_path):
     assert start(*flags({**values, "max_steps": 3})).returncode == 0
     assert start(*resumed).returncode == 0
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
-    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:2] == [3, 6]
+    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:3] == [0, 3, 6]
 
 
 def test_an_output_dir_that_cannot_be_written_to_is_refused_at_the_start(sources, tmp_path):
@@ -248,10 +246,63 @@ def test_a_damaged_checkpoint_to_resume_from_is_refused(sources, tmp_path):
     assert "checkpoint-3 cannot be resumed from: it was not written to its end" in refused.stderr
 
 
-def test_help_shows_all_keys():
+def test_help_shows_the_keys_by_what_they_are_for():
     text = start("--help").stdout
     for key in ("model_name_or_path", "grounding_weight", "multimodal_period", "stsb_path", "learning_rate"):
         assert f"--{key} " in text
+    places = [text.index(f"\n{name}:") for name in ("model", "data", "training", "Hub")]
+    assert places == sorted(places)
+    assert text.index("\nHub:") < text.index("--push_to_hub")
+    assert "--optim_args" not in text, "transformers' own are behind --help-all"
+    assert "--optim_args" in start("--help-all").stdout
+
+
+def test_null_takes_a_key_of_the_configuration_back(sources, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"text_dataset: {sources['text_dataset']}\nmini_batch_size: null\n")
+    words = [str(tmp_path / "run.yaml"), "--text_dataset", "null", "--model_name_or_path", "unused", "--max_length=9"]
+    _, data, training = parse([*words, f"--output_dir={tmp_path}"])
+    assert (data.text_dataset, data.max_length, training.mini_batch_size) == (None, 9, None)
+    assert explicit_keys([*words, f"--output_dir={tmp_path}"])["text_dataset"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model_name_or_path=x", "--output_dir=x", "run.yaml"], "the configuration comes first"),
+        (
+            ["--model_name_or_path=x", "--output_dir=x", "hf_secretsecretsecret"],
+            "a value stands where a --key is needed",
+        ),
+        (
+            ["--report_to=wandb", "--model_name_or_path=x", "--output_dir=x"],
+            "report_to is 'wandb', and the package wandb",
+        ),
+    ],
+)
+def test_common_slips_get_one_plain_message(words, message, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else found(name, *a))
+    result = start(*words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_ctrl_c_ends_with_how_to_go_on(sources, tmp_path, monkeypatch):
+    def interrupt(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdmcse_hf.training.trainer.KDMCSETrainer.training_step", interrupt)
+    result = start(*flags({**sources, **QUICK}), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 130
+    assert "There is no checkpoint in" in result.stderr.splitlines()[-1]
+
+
+def test_the_authors_own_recipe_has_full_paths_and_no_token(sources, trained):
+    kept = yaml.safe_load((trained / "training.local.yaml").read_text())
+    assert kept["text_dataset"] == sources["text_dataset"]
+    assert not [name for name in kept if "token" in name]
+    assert "training.local.yaml" not in [path.name for path in repository_files(trained)]
 
 
 @pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
@@ -267,3 +318,42 @@ def test_the_shipped_configurations_parse_and_hold_the_papers_values(path):
     if model.objective == "kdmcse":
         assert model.preset == ("released" if "released" in path.stem else "paper")
         assert model.margin in (None, PRESETS[model.preset]["margin"])
+
+
+class TestPooling:
+    @pytest.fixture
+    def mean_pooled(self, sources, tmp_path) -> str:
+        """An encoder that declares mean pooling, as sentence-transformers writes it."""
+        folder = tmp_path / "mean"
+        shutil.copytree(sources["model_name_or_path"], folder)
+        write_sentence_transformers_files(folder, "mean", 16)
+        return str(folder)
+
+    def test_it_is_what_the_repository_declares(self, mean_pooled, sources, tmp_path):
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "objective": "simcse"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["kdmcse"]["pooling"] == "mean"
+        assert KDMCSEModel.from_encoder(mean_pooled, objective="simcse").config.pooling == "mean"
+
+    def test_a_key_that_contradicts_it_warns_with_both_scores(self, mean_pooled, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "pooling": "cls"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        (said,) = [warning for warning in warnings if "declares mean pooling, and pooling is cls" in warning]
+        assert re.search(r"Spearman before training: -?[\d.]+ with mean, -?[\d.]+ with cls", said)
+
+    def test_a_plain_encoder_declares_nothing(self, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "pooling": "mean"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert not [warning for warning in warnings if "pooling" in warning]
+
+
+def test_without_pairs_held_out_captions_judge_the_run(sources, tmp_path):
+    tiny.captions(160, images=80).save_to_disk(str(tmp_path / "captions"))
+    values = {**sources, **QUICK, "stsb_path": "held_out", "multimodal_dataset": tmp_path / "captions"}
+    result = start(*flags(values), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "held-out captions (8), MRR x100" in result.stdout

@@ -8,6 +8,7 @@ import torch
 
 from kdmcse_hf.data.batches import MixedRows, SentenceCollator, StsSentences
 from kdmcse_hf.data.captions import Captions, load_captions
+from kdmcse_hf.data.held_out import CaptionSubset
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.model.objectives import OBJECTIVES
 
@@ -127,6 +128,16 @@ class TestCaptions:
         captions = load_captions(path)
         assert len(captions) == 1
         assert captions.rows([0])["image_embeds"].tolist() == [[3.0, 4.0]]
+
+    def test_texts_and_image_names_are_those_of_the_rows(self):
+        dataset = tiny.captions(12, images=4).select([7, 3, 11])
+        captions = Captions(dataset, "drawn")
+        assert captions.texts().to_pylist() == list(dataset["text"])
+        assert captions.image_names([2, 0]) == ["picture 3", "picture 3"]
+        assert Captions(dataset.remove_columns("image_id"), "drawn").image_names([2, 0]) == ["row 2", "row 0"]
+        part = CaptionSubset(captions, np.array([1, 2]))
+        assert part.texts().to_pylist() == list(dataset["text"])[1:]
+        assert part.image_names([0]) == captions.image_names([1])
 
     def test_widths_may_differ_between_the_modalities(self, tmp_path):
         captions = load_captions(saved(tmp_path, text=["a", "b"], **FEATURES))

@@ -126,3 +126,19 @@ def test_mcse_hdf5_gives_image_features_alone(tmp_path, capsys):
     (tmp_path / "captions.txt").write_text("\n".join(captions[:-1]))
     assert import_features.main([*files, "--output_dir", str(tmp_path / "short")]) == 2
     assert "(25, 16)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("length", "said"), [(None, "not normalised"), (1.0, "normalised")])
+def test_it_says_whether_features_are_normalised(length, said, tmp_path, capsys):
+    """What the released threshold leaves out depends on it, and nobody knows it of the paper's features."""
+    content = write_json(tmp_path / "a.json")
+    for entry in content.values():
+        for name in ("image_feat", "lang_feat"):
+            vectors = np.array(entry[name])
+            entry[name] = (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True) if length else vectors).tolist()
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert run(tmp_path / "a.json", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert f" of caption features: {said}\n" in printed
+    if length:
+        assert "median length 1 of image features, 1 of caption features" in printed

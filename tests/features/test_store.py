@@ -55,6 +55,15 @@ def test_rows_in_any_order_are_those_that_were_written(tmp_path):
             store.rows([0, index])
 
 
+def test_texts_and_image_names_are_those_of_the_rows(tmp_path):
+    """All captions without their features, and the file of each caption's image, in any order."""
+    expected = write_store(tmp_path)
+    store = FeatureStore.open(tmp_path)
+    assert store.texts().to_pylist() == expected["text"]
+    indices = np.random.default_rng(2).integers(len(store), size=50)
+    assert store.image_names(indices) == [f"{expected['image_ids'][index]}.jpg" for index in indices]
+
+
 def test_features_are_views_of_the_files(tmp_path):
     """Nothing is copied into memory but the rows asked for: the arrays lie in read-only memory maps."""
     write_store(tmp_path)

@@ -27,12 +27,21 @@ from kdmcse_hf.hub.push import Pushed
 from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.hub.worker_client import WORKER, Target
 
-QUICK = {"max_steps": 9, "eval_steps": 3, "per_device_train_batch_size": 8, "learning_rate": 1e-2, "use_cpu": True}
+QUICK = {
+    "max_steps": 9,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-2,
+    "use_cpu": True,
+    "report": "none",
+}
 CANARY = "hf_alice_write"
-# On the Xet path those that differ. hf_xet asks for its token itself, again and again, until it is killed.
+# Always tried: on the Xet path the phases that differ from LFS. hf_xet asks for its token itself, again and again,
+# until it is killed.
 PHASES = [("LFS", phase) for phase in hub_matrix.PHASES["LFS"]]
 PHASES += [("Xet", phase) for phase in ("preupload", "xet_token", "commit")]
-# Tried for good too; `python tests/support/hub_matrix.py` tries all.
+ALL_PHASES = [(kind, phase) for kind, phases in hub_matrix.PHASES.items() for phase in phases]
+# Always tried for good too, and not only once.
 LASTING = (503, "cut", "lost")
 
 
@@ -101,27 +110,39 @@ def write_files(directory: pathlib.Path, files: dict[str, bytes]) -> pathlib.Pat
     return directory
 
 
+def check_fault(worker, model: pathlib.Path, phase: str, how, times: int | None) -> None:
+    """One case of the matrix: the head is never torn, the answer is true, and one later push mends it."""
+    hub, process, _ = worker
+    outcome = hub_matrix.run_case(hub, process, model, phase, how, times)
+    case = f"{phase} {how} {'once' if times else 'for good'}: {outcome}"
+    assert outcome.hit, case
+    assert outcome.head != "torn", case
+    assert outcome.mended["ok"], case
+    assert (outcome.mended_head, outcome.new_commits) == ("ours", 1), case
+    if outcome.answer["ok"]:
+        assert outcome.head == "ours", case
+    else:
+        assert CANARY not in str(outcome.answer), case
+        # hf_xet waits for its token without end: the process is killed, and the next push mends it
+        for_good = how in hub_matrix.FOR_GOOD or (phase, how) == ("xet_token", "silent")
+        assert times is None or for_good, case
+
+
 class TestFailures:
     """The matrix; `python tests/support/hub_matrix.py` prints its table."""
 
     @pytest.mark.parametrize(("worker", "phase"), PHASES, indirect=["worker"])
     def test_the_head_is_always_a_whole_model_and_a_second_push_mends(self, worker, model, phase):
-        hub, process, kind = worker
         for how in hub_matrix.FAULTS if phase != "xet_token" else (401, 500, "lost", "silent"):
             for times in (1, None) if how in LASTING and phase != "xet_token" else (1,):
-                outcome = hub_matrix.run_case(hub, process, model, phase, how, times)
-                case = f"{phase} {how} {'once' if times else 'for good'}: {outcome}"
-                assert outcome.hit, case
-                assert outcome.head != "torn", case
-                assert outcome.mended["ok"], case
-                assert (outcome.mended_head, outcome.new_commits) == ("ours", 1), case
-                if outcome.answer["ok"]:
-                    assert outcome.head == "ours", case
-                else:
-                    assert CANARY not in str(outcome.answer), case
-                    # hf_xet waits for its token without end: the process is killed, and the next push mends it
-                    for_good = how in hub_matrix.FOR_GOOD or (phase, how) == ("xet_token", "silent")
-                    assert times is None or for_good, case
+                check_fault(worker, model, phase, how, times)
+
+    @pytest.mark.exhaustive
+    @pytest.mark.parametrize("how", hub_matrix.FAULTS)
+    @pytest.mark.parametrize(("worker", "phase"), ALL_PHASES, indirect=["worker"])
+    def test_so_it_is_for_every_fault_in_every_phase_once_and_for_good(self, worker, model, phase, how):
+        for times in (1, None):
+            check_fault(worker, model, phase, how, times)
 
     @pytest.mark.parametrize("worker", ["LFS"], indirect=True)
     def test_retry_after_is_waited_for_or_said_to_be_too_long(self, worker, model):
@@ -386,7 +407,7 @@ class TestBestPusher:
         monkeypatch.setattr(background, "push_copy", push)
         pusher.submit(str(tmp_path / "a"), "a")
         assert begun.wait(10)
-        pusher._leave_word()  # as at the exit of the process
+        pusher._note_unfinished_push()  # as at the exit of the process
         note = (tmp_path / "PUSH_FAILED.md").read_text()
         assert "the run ended before the push did" in note
         assert f"python recipes/push.py {tmp_path / 'a'} alice/model" in note
@@ -395,7 +416,7 @@ class TestBestPusher:
         go_on.set()
         thread.join(10)
         assert not (tmp_path / "PUSH_FAILED.md").exists()
-        pusher._leave_word()
+        pusher._note_unfinished_push()
         assert not (tmp_path / "PUSH_FAILED.md").exists(), "nothing was under way"
 
     def test_of_failures_in_a_row_the_first_is_told(self, pusher, tmp_path, monkeypatch):

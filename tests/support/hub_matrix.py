@@ -78,9 +78,9 @@ class Outcome:
 
 def run_case(hub: HubServer, worker: Worker, folder: pathlib.Path, phase: str, how, times: int | None) -> Outcome:
     """One push to a repository that holds an earlier model, under one fault, once or for good, and a second push."""
-    name = f"{phase}-{how}-{times}-{'lfs' if worker.environment.get('HF_HUB_DISABLE_XET') == '1' else 'xet'}"
-    repo_id = f"alice/{name}"
-    model = shutil.copytree(folder, folder.parent / name)
+    model = pathlib.Path(tempfile.mkdtemp(prefix=f"{phase}-{how}-", dir=folder.parent))
+    name, repo_id = model.name, f"alice/{model.name}"
+    shutil.copytree(folder, model, dirs_exist_ok=True)
     with (model / "model.safetensors").open("ab") as file:
         file.write(name.encode())  # content that the Hub has already is not sent again
     ours = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import threading
 import time
 import urllib.parse
@@ -224,3 +225,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _close(self) -> None:
         self.close_connection = True
         self.connection.close()
+
+
+def main() -> None:
+    """Serve until Ctrl-C: python tests/support/hub_server.py FOLDER."""
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("usage: python tests/support/hub_server.py FOLDER")
+    with HubServer(pathlib.Path(sys.argv[1])) as server:
+        server.add_user("alice", "hf_alice_write")
+        print(f"HF_ENDPOINT={server.url} HF_TOKEN=hf_alice_write HF_HUB_DISABLE_XET=1", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

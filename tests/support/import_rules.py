@@ -12,11 +12,11 @@ FLOORS = (
     ("commands",),
     ("",),
     ("training",),
-    ("hub",),
-    ("card", "report"),
+    ("hub", "report"),
+    ("card",),
     ("model", "data", "teacher"),
     ("losses", "evaluation", "features"),
-    ("encoding", "metrics", "distributed", "files", "dataset_files"),
+    ("encoding", "metrics", "distributed", "files", "dataset_files", "annotation_files", "version"),
 )
 
 

@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerState
 
 import kdmcse_hf.model.repository
 from kdmcse_hf import KDMCSETrainer
+from kdmcse_hf.commands import train
 
 MAX_STEPS, EVAL_STEPS, TIMED = 20, 4, 4
 
@@ -121,6 +122,7 @@ def kill_points(seconds: float, seed: int) -> dict:
     points["after-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1, after=True)
     points["last-evaluation"] = lambda: patch(KDMCSETrainer, "evaluate", MAX_STEPS // EVAL_STEPS + 1, after=True)
     points["card"] = lambda: patch(KDMCSETrainer, "create_model_card", 1)
+    points["page"] = lambda: patch(train, "write_page", 1)
     for step in (6, 15):
         points[f"sigterm-in-step-{step}"] = lambda step=step: at_event("on_step_begin", step, signal.SIGTERM)
     for number in (2, 6):

@@ -64,7 +64,7 @@ def run_whole(setting: Setting, folder: pathlib.Path) -> Unkilled:
 def kill_and_start_again(whole: Unkilled, point: str, folder: pathlib.Path) -> Outcome:
     """Start a run that ends at the point, then start it again by the same command."""
     world, log = whole.setting.world, folder / "log.txt"
-    again = command(whole.sources, folder / "run", whole.setting)
+    again = command(whole.sources, folder / "run", whole.setting, page=point == "page")
     # Most files are written by the first process; what all do, any may die of.
     anybody = point.startswith(("step", "evaluation-", "sigterm", "timed"))
     victim = list(kill_points(0.0, seed=world)).index(point) % world if anybody else 0
@@ -157,7 +157,8 @@ def untimed(value, output: pathlib.Path):
     return value.replace(str(output), "OUTPUT") if isinstance(value, str) else value
 
 
-def command(sources: dict[str, str], output: pathlib.Path, setting: Setting) -> list[str]:
+def command(sources: dict[str, str], output: pathlib.Path, setting: Setting, page: bool = False) -> list[str]:
+    """Arguments of recipes/train.py, with a report at the end only where it is asked for: drawing takes seconds."""
     values = {
         **sources,
         "output_dir": output,
@@ -171,6 +172,7 @@ def command(sources: dict[str, str], output: pathlib.Path, setting: Setting) -> 
         "learning_rate": 1e-3,
         "disable_tqdm": True,
         "report_to": "none",
+        "report": "html" if page else "none",
         "gather_across_devices": setting.world > 1,
         "use_cpu": True,
     }

@@ -11,7 +11,10 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
+    ConvNextImageProcessorPil,
     PreTrainedTokenizerFast,
+    ResNetConfig,
+    ResNetModel,
     Siglip2Config,
     Siglip2ImageProcessorPil,
     Siglip2Model,
@@ -50,6 +53,18 @@ def make_teacher(family: str, directory: pathlib.Path, seed: int = 0) -> pathlib
     model.save_pretrained(directory)
     processor.save_pretrained(directory)
     _tokenizer(family).save_pretrained(directory)
+    return directory
+
+
+def make_resnet(directory: pathlib.Path, seed: int = 0) -> pathlib.Path:
+    """Save a random ResNet of 16 features that loads like microsoft/resnet-50, with the same steps of preparation."""
+    torch.manual_seed(seed)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1, 1], layer_type="basic")
+    model = ResNetModel(config)
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.2)
+    model.save_pretrained(directory)
+    ConvNextImageProcessorPil(size={"shortest_edge": 32}, crop_pct=0.875).save_pretrained(directory)
     return directory
 
 

@@ -1,16 +1,11 @@
-"""Similarities, ranks and thresholds against slow loops over pairs, and the recipe that draws them."""
+"""Similarities, ranks and thresholds against slow loops over pairs."""
 
-import json
+import inspect
 
-import datasets
 import numpy as np
 import pytest
-from PIL import Image
 
-from kdmcse_hf.commands import inspect_teacher
-from kdmcse_hf.features.store import FeatureStore
-from kdmcse_hf.features.writer import FeatureShard, FeatureWriter
-from kdmcse_hf.teacher import analysis as teacher_statistics
+from kdmcse_hf.teacher import analysis
 
 CAPTIONS, WIDTH = 60, 6
 
@@ -56,7 +51,7 @@ def all_negatives(source: Source) -> dict[str, list[float]]:
 def test_farthest_ranks_equal_a_sort_of_all_captions(block):
     """The farthest caption's place in the sorted list of all captions, whatever the block."""
     source = Source()
-    image_ids, ranks = teacher_statistics.farthest_ranks(source, block=block)
+    image_ids, ranks = analysis.farthest_ranks(source, block=block)
     assert image_ids.tolist() == sorted(set(source.ids.tolist()))
     for image_id, rank in zip(image_ids, ranks, strict=True):
         own = np.flatnonzero(source.ids == image_id)
@@ -68,53 +63,57 @@ def test_farthest_ranks_equal_a_sort_of_all_captions(block):
 
 def test_ranks_of_a_sample_are_those_of_all():
     """Fewer pictures are ranked among the same captions."""
-    image_ids, ranks = teacher_statistics.farthest_ranks(Source())
-    some_ids, some_ranks = teacher_statistics.farthest_ranks(Source(), max_images=5, block=9)
+    image_ids, ranks = analysis.farthest_ranks(Source())
+    some_ids, some_ranks = analysis.farthest_ranks(Source(), max_images=5, block=9)
     assert len(some_ids) == 5
     assert some_ranks.tolist() == ranks[np.searchsorted(image_ids, some_ids)].tolist()
 
 
 def test_thresholds_are_quantiles_of_negatives():
-    """With batches of everything, the threshold is the quantile over all pairs; it is a pure function."""
-    source = Source()
+    """The source is smaller than a batch, so that every batch holds every pair."""
+    source, batches = Source(), analysis.THRESHOLD_SAMPLE["num_batches"]
     for quantile in (0.5, 0.99):
-        found = teacher_statistics.threshold_by_quantile(source, quantile, batch_size=CAPTIONS, num_batches=1)
+        found = analysis.threshold_by_quantile(source, quantile)
         for kind, values in all_negatives(source).items():
-            assert found[kind] == pytest.approx(np.quantile(values, quantile), abs=1e-5)
-    draws = [teacher_statistics.threshold_by_quantile(source, 0.9, 16, 30, seed) for seed in (1, 1, 2)]
-    assert draws[0] == draws[1] != draws[2]
+            assert found[kind] == pytest.approx(np.quantile(np.tile(values, batches), quantile), abs=1e-5)
+
+
+def test_a_threshold_depends_on_the_captions_and_the_quantile_alone():
+    """No caller can draw another sample, so that training and inspection find the same number."""
+    assert list(inspect.signature(analysis.threshold_by_quantile).parameters) == ["source", "quantile"]
+    assert analysis.threshold_by_quantile(Source(), 0.9) == analysis.threshold_by_quantile(Source(), 0.9)
 
 
 def test_threshold_of_repeated_captions_still_leaves_them_out():
     """Where the share is filled by captions of the same words, the threshold is just below 1."""
     source = Source()
     source.texts[:] = source.texts[0]
-    found = teacher_statistics.threshold_by_quantile(source, 0.999, batch_size=CAPTIONS)["caption_caption"]
+    found = analysis.threshold_by_quantile(source, 0.999)["caption_caption"]
     assert 0.99999 < found < 1
     rows = source.rows(np.arange(CAPTIONS))
-    similarities, is_negative = teacher_statistics.batch_similarities(rows)["caption_caption"]
+    similarities, is_negative = analysis.batch_similarities(rows)["caption_caption"]
     assert (similarities[is_negative] >= found).all()
 
 
 def test_thresholds_that_cannot_be_are_none_or_refused():
     """Features of unlike widths have no caption-image similarity; of images alone there is none at all."""
-    assert teacher_statistics.threshold_by_quantile(Source(text_width=4))["caption_image"] is None
-    assert teacher_statistics.threshold_by_quantile(Source(text_width=4))["caption_caption"] is not None
-    assert set(teacher_statistics.threshold_by_quantile(Source(text_width=0)).values()) == {None}
+    assert analysis.threshold_by_quantile(Source(text_width=4))["caption_image"] is None
+    assert analysis.threshold_by_quantile(Source(text_width=4))["caption_caption"] is not None
+    assert set(analysis.threshold_by_quantile(Source(text_width=0)).values()) == {None}
     with pytest.raises(ValueError, match="quantile 1 is not between 0 and 1"):
-        teacher_statistics.threshold_by_quantile(Source(), 1)
+        analysis.threshold_by_quantile(Source(), 1)
     one_picture = Source()
     one_picture.ids[:] = 7
     with pytest.raises(ValueError, match="all captions are of one picture"):
-        teacher_statistics.threshold_by_quantile(one_picture)
+        analysis.threshold_by_quantile(one_picture)
     with pytest.raises(ValueError, match="captions have 4 features, images 6"):
-        teacher_statistics.farthest_ranks(Source(text_width=4))
+        analysis.farthest_ranks(Source(text_width=4))
 
 
 def test_filtered_shares_count_what_training_leaves_out():
     """Shares over all pairs in one batch of everything, counted pair by pair."""
     source = Source()
-    shares = teacher_statistics.filtered_shares(source, [-1.1, 0.3, 0.7, 1.1], CAPTIONS, num_batches=1, seed=0)
+    shares = analysis.filtered_shares(source, [-1.1, 0.3, 0.7, 1.1], CAPTIONS, num_batches=1, seed=0)
     for kind, values in all_negatives(source).items():
         for row in shares[kind]:
             assert row["negatives"] == pytest.approx(np.mean(np.array(values) >= row["threshold"]), abs=1e-9)
@@ -126,7 +125,7 @@ def test_filtered_shares_count_what_training_leaves_out():
 def test_pairs_and_examples_are_of_the_right_pictures():
     """True pairs are of one picture, examples of two, and their similarity is that of their texts."""
     source = Source()
-    pairs = teacher_statistics.pair_similarities(source, batch_size=CAPTIONS, num_batches=1, seed=0)
+    pairs = analysis.pair_similarities(source, batch_size=CAPTIONS, num_batches=1, seed=0)
     own = [cosine(source.texts[i], source.images[i]) for i in range(CAPTIONS)]
     assert np.sort(pairs["caption_image"]["true"]) == pytest.approx(np.sort(own), abs=1e-5)
     same = [
@@ -140,7 +139,7 @@ def test_pairs_and_examples_are_of_the_right_pictures():
         np.sort(all_negatives(source)["caption_caption"]), abs=1e-5
     )
     thresholds = {"caption_image": 0.5, "caption_caption": 0.6}
-    for kind, examples in teacher_statistics.examples_above(source, thresholds, 40, 3, 0, count=10).items():
+    for kind, examples in analysis.examples_above(source, thresholds, 40, 3, 0, count=10).items():
         assert len(examples) == 10
         for example in examples:
             row, column = (int(example[name].split()[1]) for name in ("caption", "other_caption"))
@@ -148,70 +147,3 @@ def test_pairs_and_examples_are_of_the_right_pictures():
             assert example["similarity"] == pytest.approx(cosine(source.texts[row], other), abs=1e-4)
             assert example["similarity"] >= thresholds[kind] - 1e-4
             assert example["image_id"] != example["other_image_id"]
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A directory whose caption-image cosines are far below 0.85, as CLIP's are."""
-    source, generator = Source(), np.random.default_rng(0)
-    offset = 9 * np.eye(WIDTH)[0]
-    writer = FeatureWriter(tmp_path / "store", {"teacher": {"name": "drawn"}, "source": {}, "options": {}})
-    ids, first = np.unique(source.ids, return_index=True)
-    images = generator.normal(size=(len(ids), WIDTH)) * [0, 1, 1, 1, 1, 1]
-    names, texts = [str(image) for image in ids], [f"caption {row}" for row in range(CAPTIONS)]
-    captions = source.texts + offset
-    writer.write(
-        0, FeatureShard(ids, names, images.astype(np.float16), texts, source.ids, captions.astype(np.float16))
-    )
-    writer.finish(1)
-    return tmp_path / "store"
-
-
-def test_the_recipe_draws_and_says_where_the_papers_threshold_is_void(store, capsys):
-    """Three plots, the numbers as JSON, and a plain sentence."""
-    pytest.importorskip("matplotlib")
-    assert inspect_teacher.main([str(store), "--num_batches", "20", "--batch_size", "16"]) == 0
-    output = capsys.readouterr().out
-    assert "caption and image: 0.85 FILTERS NOTHING" in output
-    assert "caption and caption: 0.85 filters" in output
-    for name in ("similarities", "ranks", "thresholds"):
-        with Image.open(store / "inspection" / f"{name}.png") as plot:
-            assert min(plot.size) > 300
-            assert len(plot.convert("RGB").getcolors(1 << 20)) > 20
-    report = json.loads((store / "inspection" / "inspection.json").read_text())
-    source = FeatureStore.open(store)
-    recommended = teacher_statistics.threshold_by_quantile(source, 0.999, 16, 20, 0)
-    assert report["recommended_thresholds"] == recommended
-    assert report["ranks"]["images"] == source.manifest["images"]
-    assert report["examples"]["caption_caption"]
-
-
-def test_the_recipe_says_the_same_of_a_dataset_of_the_same_captions(store, tmp_path):
-    """As `save_to_disk` writes it; in a parquet file without `image_id` each caption has its own picture."""
-    pytest.importorskip("matplotlib")
-    source = FeatureStore.open(store)
-    rows = source.rows(range(len(source)))
-    ids = rows.pop("image_ids")
-    dataset = datasets.Dataset.from_dict(rows | {"image_id": ids})
-    dataset.save_to_disk(tmp_path / "saved")
-    (tmp_path / "file").mkdir()
-    dataset.remove_columns("image_id").to_parquet(tmp_path / "file" / "captions.parquet")
-    reports = []
-    for directory in (store, tmp_path / "saved", tmp_path / "file" / "captions.parquet"):
-        folder = tmp_path / f"report{len(reports)}"
-        assert inspect_teacher.main([str(directory), "--num_batches", "5", "--output_dir", str(folder)]) == 0
-        reports.append(json.loads((folder / "inspection.json").read_text()))
-        del reports[-1]["ranks"]["farthest"]  # pictures by number, which a dataset's own ids are not
-    for name in ("similarities", "ranks", "filtered", "recommended_thresholds", "images"):
-        assert reports[1][name] == reports[0][name], name
-    assert reports[2]["images"] == len(ids) > reports[0]["images"]
-
-
-def test_the_recipe_refuses_what_it_cannot_inspect(tmp_path, store, capsys):
-    """Status 2 for a directory that is none, and for features of images alone."""
-    assert inspect_teacher.main([str(tmp_path / "absent")]) == 2
-    assert "there is no " in capsys.readouterr().err
-    assert inspect_teacher.main([str(store), "--quantile", "2"]) == 2
-    assert "is not between 0 and 1" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        inspect_teacher.main([str(store), "--batch_size", "1"])

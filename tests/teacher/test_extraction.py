@@ -1,19 +1,18 @@
 """recipes/extract_features.py: right features whatever the batches, processes, damage and interruptions."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from paths import ROOT
+import warm
 from PIL import Image
 from tiny_teachers import draw_imagefolder, make_teacher
 from transformers import AutoModel
@@ -106,16 +105,15 @@ def test_a_killed_run_ends_in_the_same_bytes(deadly_write, data, tmp_path):
     assert contents(tmp_path / "out") == contents(data / "whole")
 
 
+def _extract_as_one_of(rank: int, world: int, argv: list[str], log: str) -> None:
+    with open(f"{log}{rank}", "w", encoding="utf-8") as file, contextlib.redirect_stderr(file):
+        assert extract_features.main(argv) == 0
+
+
 def test_two_processes_end_in_the_same_bytes(data, tmp_path):
-    """`accelerate launch` on two processes: each writes its own shards, the directory is that of one."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command = [*launch, "--main_process_port", "0", "recipes/extract_features.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [*command, *arguments(data, tmp_path / "out")], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert "2 of 4 shards" in result.stderr  # the first process had half of them
+    """As `accelerate launch` starts them: each writes its own shards, the directory is that of one."""
+    warm.run_ranks(_extract_as_one_of, 2, arguments(data, tmp_path / "out"), str(tmp_path / "log"))
+    assert "2 of 4 shards" in (tmp_path / "log0").read_text()  # the first process had half of them
     assert contents(tmp_path / "out") == contents(data / "whole")
 
 

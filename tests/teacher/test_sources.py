@@ -183,7 +183,7 @@ def test_samples_without_an_image_or_a_caption_are_kept_for_the_report(tmp_path)
         ),
         ({"x.token": ""}, {"dataset": "x.token"}, "give their folder as image_dir"),
         ({"x.token": ""}, {"dataset": "x.token", "image_dir": "none"}, "^image_dir .*none: no such folder"),
-        ({"x.json": "[1"}, {"dataset": "x.json"}, "x.json is not JSON"),
+        ({"x.json": "[1"}, {"dataset": "x.json", "image_dir": "."}, "x.json is not JSON"),
         ({"x.json": "[1]"}, {"dataset": "x.json", "image_dir": "."}, "neither COCO's captions"),
         ({}, {"dataset": "x.json"}, "no such file"),
         ({}, {"dataset": "y*.tar"}, "no such tar file"),

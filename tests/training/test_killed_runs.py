@@ -29,6 +29,7 @@ REPRESENTATIVE = {
         "after-restoring-the-best",
         "last-evaluation",
         "card",
+        "page",
         "sigterm-in-step-15",
         "disk-full-2",
         "timed-0",
@@ -77,6 +78,8 @@ def test_whatever_the_moment_the_result_is_the_same_to_the_bit(unkilled, point, 
     if point.startswith("sigterm"):  # the checkpoint that it leaves closes a log of its own
         different = [name for name in different if not name.endswith(("state.json", "results.json"))]
     assert not different, outcome
+    if point == "page":
+        assert (tmp_path / "run" / "report.html").is_file()
     if point.startswith("disk-full"):
         assert "No space left on device" in outcome.log
         assert "make room, then start the same command with --auto_resume true" in outcome.log

@@ -1,1 +1,1 @@
-"""Images with their captions, in the forms in which caption data are published."""
+"""Readers of images with captions, for the formats in which such data are published."""

@@ -1,4 +1,4 @@
-"""An image with its captions, as every caption source hands it over, and the decoding of its pixels."""
+"""`CaptionedImage`, which every image source yields, and the decoding of its pixels."""
 
 import io
 import pathlib
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """One image of a caption source.
+    """One image of a source, not decoded yet, with its captions.
 
     Args:
         image_id: Number of the image in its source, the same in every run.
         name: File name or key, for reports.
-        content: Where the pixels are: a file, or the encoded bytes themselves; None if the source lacks them.
-        captions: Captions as the source has them, uncleaned.
+        content: The image's file, or its encoded bytes; None if the source has neither.
+        captions: Captions as the source has them, before any cleaning.
     """
 
     image_id: int
@@ -43,7 +43,5 @@ def open_image(content: pathlib.Path | bytes | None) -> "Image":
     try:
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return image.convert("RGB")
-    except (
-        Exception
-    ) as error:  # Pillow's plugins raise anything on damaged data: OSError, SyntaxError, struct.error...
+    except Exception as error:  # on damaged data Pillow raises OSError, SyntaxError, struct.error and others
         raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""Images and captions from the forms in which caption data are published; `open_source` tells them apart."""
+"""`open_source`: opens images with captions in any of the formats in which such data are published."""
 
 import hashlib
 import json
@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator
 
 import datasets
 
-from ...dataset_files import file_builder, open_dataset
-from .annotation_files import (
+from ...annotation_files import (
     Entry,
     find_caption_column,
     flatten_captions,
-    read_entities,
+    read_annotations,
     read_json,
     read_metadata,
-    read_token_file,
-    required_folder,
 )
+from ...dataset_files import file_builder, open_dataset
 from .captioned_image import CaptionedImage
 from .tar_source import TarSource, tar_files
 
@@ -30,11 +28,11 @@ FORMS = (
 
 
 class ListSource:
-    """Images that are listed in memory, their pixels in files.
+    """Images in files, with names and captions in memory.
 
     Args:
         entries: (name, file, captions) of each image.
-        images_per_part: Images in each part.
+        images_per_part: Number of images in each part.
     """
 
     def __init__(self, entries: list[Entry], images_per_part: int) -> None:
@@ -54,7 +52,7 @@ class ListSource:
         return min(self.images_per_part, self.num_images - number * self.images_per_part)
 
     def describe(self) -> dict:
-        """Number of images and the checksum of their names and captions."""
+        """Number of images, and SHA-256 of their names and captions."""
         digest = hashlib.sha256()
         for name, _, captions in self.entries:
             digest.update(json.dumps([name, captions]).encode())
@@ -62,14 +60,15 @@ class ListSource:
 
 
 class DatasetSource:
-    """A `datasets` table with an image column; rows are read when their part comes.
+    """A `datasets` table with an image column, whose rows are read part by part.
 
     Args:
         table: The dataset.
         image_column: Name of the image column.
         caption_column: Name of the column of captions, strings or lists of strings.
-        id_column: Rows of one value here, wherever they stand, are captions of one image; None if every row is one.
-        images_per_part: Images in each part.
+        id_column: Name of a column whose equal values mark captions of the same image, even in rows far apart; None if
+            every row is an image of its own.
+        images_per_part: Number of images in each part.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class DatasetSource:
         self.caption_column = caption_column
         self.groups = _group_rows(table[id_column]) if id_column else None
         self.images_per_part = images_per_part
-        self.num_images = len(self.groups) if id_column else len(table)
+        self.num_images = len(self.groups) if id_column else len(table)  # type: ignore[arg-type]
         self.num_parts = -(-self.num_images // images_per_part)
 
     def part(self, number: int) -> Iterator[CaptionedImage]:
@@ -106,7 +105,7 @@ class DatasetSource:
         return min(self.images_per_part, self.num_images - number * self.images_per_part)
 
     def describe(self) -> dict:
-        """Number of images and rows, and the checksum of the captions."""
+        """Number of images and of rows, and SHA-256 of the captions."""
         digest = hashlib.sha256()
         for batch in self.captions.iter(batch_size=1000):
             digest.update(json.dumps(batch[self.caption_column]).encode())
@@ -127,20 +126,21 @@ def open_source(
     caption_column: str | None = None,
     id_column: str | None = None,
 ) -> ListSource | DatasetSource | TarSource:
-    """Open a caption source by what is found at `dataset`.
+    """Open an image source in the format that is found at `dataset`.
 
     Args:
-        dataset: Path, pattern of tar files or Hub id; see `FORMS`.
-        images_per_part: Images in each part, and so in each shard; of tar files, each is a part.
-        image_dir: Folder of the images, for sources that name them only.
-        split: Split to take, "train+restval" for two; None for everything (of a Hub id or `DatasetDict`: "train").
-        image_column: Image column of a `datasets` source.
-        caption_column: Caption column of it, of a metadata file or of a tar's .json; by its usual names if None.
-        id_column: Column of a `datasets` source whose equal values say that rows are captions of one image.
+        dataset: Path, pattern of tar files, or Hub id; see `FORMS`.
+        images_per_part: Number of images in each part, and so in each shard. Of tar files, each is one part.
+        image_dir: Folder of the images, for formats that only name them.
+        split: Split to take, "train+restval" for two. None takes everything; of a Hub id or `DatasetDict`, "train".
+        image_column: Name of the image column of a `datasets` source.
+        caption_column: Name of the caption column of a `datasets` source or metadata file, or the key in a tar file's
+            .json; None to find it by its usual names.
+        id_column: Name of a column of a `datasets` source whose equal values mark captions of the same image.
 
     Raises:
-        FileNotFoundError: A path is missing.
-        ValueError: The source is of no known form, lacks a column, or holds no images.
+        FileNotFoundError: A path does not exist.
+        ValueError: The source has no known format, lacks a column, or holds no images.
     """
     path = pathlib.Path(dataset)
     metadata = next((file for file in (path / "metadata.jsonl", path / "metadata.csv") if file.is_file()), None)
@@ -148,12 +148,11 @@ def open_source(
         return TarSource(tars, caption_column)
     if metadata:
         entries = read_metadata(metadata, caption_column)
-    elif (path / "Sentences").is_dir():
-        entries = read_entities(path, required_folder(image_dir, dataset), split)
-    elif ".token" in path.suffixes:
-        entries = read_token_file(path, required_folder(image_dir, dataset))
-    elif path.suffix == ".json":
-        entries = read_json(path, image_dir, split)
+    elif (path / "Sentences").is_dir() or ".token" in path.suffixes or path.suffix == ".json":
+        if not path.exists():
+            raise FileNotFoundError(f"dataset {dataset}: no such file")
+        read = read_json if path.suffix == ".json" else read_annotations
+        entries = read(path, required_folder(image_dir, dataset), split) or []
     else:
         table = _load_table(dataset, split)
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
@@ -166,13 +165,27 @@ def open_source(
     return ListSource(entries, images_per_part)
 
 
+def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
+    """The folder of images, for a dataset that only names them.
+
+    Raises:
+        ValueError: `image_dir` is None.
+        FileNotFoundError: The folder does not exist.
+    """
+    if image_dir is None:
+        raise ValueError(f"dataset {dataset} only names its images: give their folder as image_dir")
+    if not pathlib.Path(image_dir).is_dir():
+        raise FileNotFoundError(f"image_dir {image_dir}: no such folder")
+    return pathlib.Path(image_dir)
+
+
 def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
     try:
         if file_builder(dataset) not in (None, "parquet"):
             suffix = pathlib.Path(dataset).suffix
             raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
         return open_dataset(dataset, split or "train")
-    except datasets.exceptions.DatasetGenerationError as error:  # its cause says what is wrong with the file
+    except datasets.exceptions.DatasetGenerationError as error:  # the cause of this error says what is wrong
         raise ValueError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error

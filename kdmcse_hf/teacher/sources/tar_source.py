@@ -1,4 +1,4 @@
-"""Webdataset tar files, streamed: images and captions of one sample stand together under one key."""
+"""Tar files in webdataset's layout, read as streams: the image and captions of a sample share a key."""
 
 import json
 import pathlib
@@ -12,15 +12,15 @@ import fsspec
 from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-IMAGES_PER_TAR = 1_000_000  # room for the numbers of the images of one tar file
+IMAGES_PER_TAR = 1_000_000  # the numbers of a tar file's images begin at a multiple of this
 
 
 class TarSource:
-    """Tar files in webdataset's layout: `KEY.jpg`, `KEY.txt` or `KEY.json`; each file is a part.
+    """Tar files in webdataset's layout: an image `KEY.jpg`, its caption in `KEY.txt` or `KEY.json`. Each is one part.
 
     Args:
-        files: Paths, or URLs that fsspec opens.
-        caption_column: Key of the caption in KEY.json; None for KEY.txt, or "caption" in KEY.json.
+        files: Paths, or URLs that fsspec can open.
+        caption_column: Key of the caption in KEY.json. None takes KEY.txt if it exists, else "caption" in KEY.json.
     """
 
     def __init__(self, files: list[str], caption_column: str | None) -> None:
@@ -29,7 +29,7 @@ class TarSource:
         self.num_parts = len(files)
 
     def part(self, number: int) -> Iterator[CaptionedImage]:
-        """The images of a tar file, in its order, read once from start to end.
+        """The images of one tar file, in its order; the file is read once from start to end.
 
         Raises:
             ValueError: The tar file is damaged.
@@ -38,7 +38,7 @@ class TarSource:
             with fsspec.open(self.files[number], "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
                 samples = groupby((member for member in tar if member.isfile()), key=lambda member: _split(member)[0])
                 for position, (key, members) in enumerate(samples):
-                    fields = {_split(member)[1]: tar.extractfile(member).read() for member in members}
+                    fields = {_split(member)[1]: tar.extractfile(member).read() for member in members}  # type: ignore[union-attr]
                     image = next((fields[suffix] for suffix in IMAGE_SUFFIXES if suffix in fields), None)
                     image_id = number * IMAGES_PER_TAR + position
                     yield CaptionedImage(image_id, f"{self.files[number]}:{key}", image, self._captions(fields))
@@ -46,10 +46,10 @@ class TarSource:
             raise ValueError(f"{self.files[number]} is damaged ({error}): fetch it again") from error
 
     def part_size(self, number: int) -> None:
-        """Not known before the tar file is read."""
+        """None: the number of images is not known before the tar file is read."""
 
     def describe(self) -> dict:
-        """Names and sizes of the files."""
+        """Names and sizes of the tar files."""
         sizes = []
         for file in self.files:
             filesystem, path = fsspec.core.url_to_fs(file)
@@ -61,13 +61,20 @@ class TarSource:
             return [fields["txt"].decode("utf-8", errors="replace")]
         try:
             found = json.loads(fields["json"]).get(self.caption_column or "caption")
-        except (KeyError, ValueError, AttributeError):  # no .json, a damaged one, or no object: reported as no caption
+        except (
+            KeyError,
+            ValueError,
+            AttributeError,
+        ):  # .json is missing, damaged or not an object: the image has no caption
             return []
         return found if isinstance(found, list) else [found]
 
 
 def tar_files(dataset: str) -> list[str]:
-    """The tar files that `dataset` names: one, a directory, a pattern with * or {00000..00099}, or a URL of these.
+    """The tar files of a dataset; none if it is of another format.
+
+    Args:
+        dataset: A tar file, a directory of them, a pattern with * or {00000..00099}, or a URL of one of these.
 
     Raises:
         FileNotFoundError: The pattern matches nothing.
@@ -86,7 +93,7 @@ def tar_files(dataset: str) -> list[str]:
 
 
 def _split(member: tarfile.TarInfo) -> tuple[str, str]:
-    """Key and suffix: the name is cut at the first dot after the last slash."""
+    """Key and suffix of a file in a tar: what stands before and after the first dot of its name."""
     folder, _, name = member.name.rpartition("/")
     key, _, suffix = name.partition(".")
     return f"{folder}/{key}" if folder else key, suffix.lower()
