@@ -31,7 +31,7 @@ from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.data.batches import SentenceCollator
 from kdmcse_hf.data.sampler import MixedBatchSampler
-from kdmcse_hf.encoding.packed import embed_packed, sentence_lengths
+from kdmcse_hf.encoding.packed import embed_packed, packable_lengths
 from kdmcse_hf.encoding.pooling import pool
 from kdmcse_hf.encoding.slices import CPU_SLICES, encode_in_slices
 from kdmcse_hf.encoding.support import packing_support
@@ -64,7 +64,7 @@ def embed(model: KDMCSEModel, how: str, input_ids: torch.Tensor, mask: torch.Ten
     plan = packing_support(encoder).plan
     if how == "packed":
         plan = dataclasses.replace(plan, last_layer=None)
-    return embed_packed(encoder, plan, input_ids, sentence_lengths(mask), pooling)
+    return embed_packed(encoder, plan, input_ids, packable_lengths(mask), pooling)
 
 
 def whole_step(model: KDMCSEModel, optimizer: torch.optim.Optimizer, how: str, pooling: str, half: bool) -> Callable:

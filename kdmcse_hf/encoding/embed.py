@@ -8,7 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from .packed import embed_packed, sentence_lengths
+from .packed import embed_packed, packable_lengths
 from .pooling import pool
 from .slices import CPU_SLICES, encode_in_slices
 from .support import packing_support
@@ -24,20 +24,21 @@ def embed_sentences(
 ) -> torch.Tensor:
     """(N, L) ids and mask -> (N, H) embeddings, in the order of the rows.
 
+    Sentences are packed where the encoder takes packed rows, and encoded in slices otherwise. Batches with padding on
+    the left, or a sentence without tokens, go to slices too.
+
     Args:
         pooling: `cls` or `mean`, over the last hidden state.
-        lengths: tokens of each sentence as Python numbers, as a collator knows them; without them a GPU has to wait
-            for the sums of the mask.
+        lengths: tokens of each sentence, padded on the right, as Python numbers, as a collator knows them; without
+            them a GPU has to wait for the sums of the mask.
         batch_size: sentences of mean length whose activations are held at once; None for all. Where gradients are
             recorded, the backward pass encodes the sentences again, part by part, under the same dropout masks.
-
-    Raises:
-        ValueError: for an encoder that is packed, padding that is not on the right, or a sentence without tokens.
     """
     plan = packing_support(encoder).plan
-    if plan is None:
+    if plan is not None and lengths is None:
+        lengths = packable_lengths(attention_mask)
+    if plan is None or lengths is None or min(lengths) < 1:
         return _embed_in_slices(encoder, input_ids, attention_mask, pooling, batch_size)
-    lengths = sentence_lengths(attention_mask) if lengths is None else lengths
     max_tokens = None if batch_size is None else math.ceil(batch_size * sum(lengths) / len(lengths))
     return embed_packed(encoder, plan, input_ids, lengths, pooling, max_tokens)
 

@@ -28,22 +28,15 @@ class PackingPlan:
     last_layer: nn.Module | None = None
 
 
-def sentence_lengths(attention_mask: torch.Tensor) -> list[int]:
-    """Tokens of each sentence of an (N, L) mask. On a GPU this waits; a collator does it on the CPU.
+def packable_lengths(attention_mask: torch.Tensor) -> list[int] | None:
+    """Tokens of each sentence of an (N, L) mask; None if one of them has no tokens, or padding before its end.
 
-    Raises:
-        ValueError: padding that is not on the right, or a sentence without tokens.
+    On a GPU this waits; a collator knows the lengths beforehand.
     """
     lengths = attention_mask.sum(dim=1)
     columns = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    if not torch.equal(attention_mask.bool(), columns < lengths[:, None]):
-        raise ValueError("attention_mask has padding before or within a sentence: set tokenizer.padding_side='right'")
-    if not lengths.all():
-        row = int(lengths.argmin())
-        raise ValueError(
-            f"sentence {row} of the batch has no tokens: use a tokenizer that adds special tokens, or drop it"
-        )
-    return lengths.tolist()
+    right = torch.equal(attention_mask.bool(), columns < lengths[:, None])
+    return lengths.tolist() if right and lengths.all() else None
 
 
 def embed_packed(
@@ -69,11 +62,13 @@ def embed_packed(
         (N, hidden), in the order of the rows.
 
     Raises:
-        ValueError: not as many lengths as sentences (`torch.nn.DataParallel` splits tensors only), or an encoder with
-            another attention implementation, which would let sentences see each other.
+        ValueError: not as many lengths as sentences (`torch.nn.DataParallel` splits tensors only), a sentence without
+            tokens, or an encoder with another attention implementation, which would let sentences see each other.
     """
     if len(lengths) != len(input_ids):
         raise ValueError(f"lengths has {len(lengths)} entries for {len(input_ids)} sentences: give the tokens of each")
+    if min(lengths) < 1:
+        raise ValueError(f"sentence {lengths.index(min(lengths))} has no tokens: at least 1 is needed")
     if (implementation := encoder.config._attn_implementation) != PACKED_SDPA:
         raise ValueError(f"the attention implementation is {implementation!r}: packed rows need {PACKED_SDPA!r}")
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])

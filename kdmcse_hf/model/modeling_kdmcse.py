@@ -1,21 +1,18 @@
 """`KDMCSEModel`: a text encoder with the projection heads and objectives of the KDMCSE paper."""
 
 import difflib
-import functools
-import math
 import os
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
-from ..encoding.pooling import pool
-from ..encoding.slices import CPU_SLICES, encode_in_slices
+from ..encoding.embed import embed_sentences
+from ..encoding.support import packing_support
 from .configuration_kdmcse import KDMCSEConfig
 from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
@@ -67,6 +64,7 @@ class KDMCSEModel(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         _freeze_unused_pooler(self.encoder)
+        packing_support(self.encoder)  # now: an attention implementation set later would break checkpointing
         self.objective = objective_class(config.objective)(config, _hidden_size(self.encoder))
         self.post_init()
 
@@ -116,21 +114,11 @@ class KDMCSEModel(PreTrainedModel):
     ) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
 
-        With `batch_size`, only so many sentences' activations are held at a time: the embeddings are kept, and when
-        their gradients are known the sentences are encoded again, slice by slice, under the same dropout masks.
+        No padding is computed where the encoder allows it (`encoding.support`). With `batch_size`, only so many
+        sentences' activations are held at a time: the embeddings are kept, and when their gradients are known the
+        sentences are encoded again, part by part, under the same dropout masks.
         """
-        slices = CPU_SLICES if input_ids.device.type == "cpu" else 1
-        if batch_size is None or batch_size >= len(input_ids) or not torch.is_grad_enabled():
-            return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
-        again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
-        # The slice of the longest sentences holds no more tokens than so many sentences of middling length.
-        longer = input_ids.shape[1] / attention_mask.sum(1).float().mean().item()
-        slices = max(slices, math.ceil(len(input_ids) / batch_size * longer))
-        return encode_in_slices(again, input_ids, attention_mask, slices)
-
-    def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (n, l, H)
-        return pool(tokens, attention_mask, self.config.pooling)
+        return embed_sentences(self.encoder, input_ids, attention_mask, self.config.pooling, batch_size=batch_size)
 
     def compute_losses(
         self,

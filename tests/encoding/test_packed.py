@@ -12,7 +12,7 @@ from packing_families import CONFIGS, LAYERS, batch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer
 
-from kdmcse_hf.encoding.packed import embed_packed, sentence_lengths
+from kdmcse_hf.encoding.packed import embed_packed, packable_lengths
 from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.pooling import POOLINGS, pool
 from kdmcse_hf.encoding.support import packing_support
@@ -26,7 +26,7 @@ def padded(encoder, tokens: dict, pooling: str) -> torch.Tensor:
 
 
 def packed(encoder, tokens: dict, pooling: str, **options) -> torch.Tensor:
-    lengths = sentence_lengths(tokens["attention_mask"])
+    lengths = packable_lengths(tokens["attention_mask"])
     return embed_packed(encoder, packing_support(encoder).plan, tokens["input_ids"], lengths, pooling, **options)
 
 
@@ -250,20 +250,20 @@ def test_with_lengths_from_the_collator_nothing_waits_for_the_device(family, poo
     with NoNumbersRead():
         embed_packed(encoder, plan, tokens["input_ids"], LENGTHS, pooling, max_tokens).sum().backward()
         with pytest.raises(AssertionError, match="a number is read"):
-            sentence_lengths(tokens["attention_mask"])
+            packable_lengths(tokens["attention_mask"])
 
 
 @pytest.mark.parametrize(
-    ("mask", "message"),
+    ("mask", "expected"),
     [
-        ([[1, 1, 0], [0, 1, 1]], "padding_side='right'"),
-        ([[1, 0, 1], [1, 1, 1]], "padding_side='right'"),
-        ([[1, 1, 1], [0, 0, 0]], "sentence 1 of the batch has no tokens"),
+        ([[1, 1, 0], [1, 1, 1]], [2, 3]),
+        ([[1, 1, 0], [0, 1, 1]], None),
+        ([[1, 0, 1], [1, 1, 1]], None),
+        ([[1, 1, 1], [0, 0, 0]], None),
     ],
 )
-def test_masks_that_cannot_be_packed_are_refused(mask, message):
-    with pytest.raises(ValueError, match=message):
-        sentence_lengths(torch.tensor(mask))
+def test_lengths_are_known_only_of_sentences_that_can_be_packed(mask, expected):
+    assert packable_lengths(torch.tensor(mask)) == expected
 
 
 def test_lengths_that_are_not_those_of_the_rows_are_refused():
@@ -271,6 +271,8 @@ def test_lengths_that_are_not_those_of_the_rows_are_refused():
     plan = packing_support(encoder).plan
     with pytest.raises(ValueError, match="3 entries for 2 sentences"):
         embed_packed(encoder, plan, tokens["input_ids"], [3, 4, 4], "cls")
+    with pytest.raises(ValueError, match="sentence 1 has no tokens"):
+        embed_packed(encoder, plan, tokens["input_ids"], [3, 0], "cls")
 
 
 def test_families_have_as_many_layers_as_the_tests_want():

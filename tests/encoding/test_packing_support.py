@@ -21,6 +21,7 @@ from kdmcse_hf.encoding.embed import embed_sentences
 from kdmcse_hf.encoding.kernels import Spans, sdpa_by_length
 from kdmcse_hf.encoding.packed import embed_packed
 from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
+from kdmcse_hf.encoding.pooling import pool
 from kdmcse_hf.encoding.support import attention_name, packing_support
 
 _SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
@@ -121,6 +122,18 @@ def test_an_implementation_that_was_asked_for_is_left_alone():
     assert found.plan is None
     assert "'eager'" in found.reason
     assert encoder.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("mask", [[[0, 0, 1, 1], [1, 1, 1, 1]], [[1, 1, 1, 0], [0, 0, 0, 0]]])
+def test_batches_that_cannot_be_packed_are_encoded_as_they_are(mask, pooling):
+    encoder, mask = packing_families.encoder("bert").eval(), torch.tensor(mask)
+    ids = torch.tensor([[1, 1, 5, 6], [7, 8, 9, 5]])
+    expected = pool(encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask, pooling)
+    for lengths in (None, mask.sum(dim=1).tolist()) if not mask[1].any() else (None,):
+        found = embed_sentences(encoder, ids, mask, pooling, lengths)
+        torch.testing.assert_close(found[mask.any(dim=1)], expected[mask.any(dim=1)])
+        assert found.isfinite().all()
 
 
 def test_an_implementation_that_is_set_later_is_respected_and_never_meets_a_packed_row():

@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from kdmcse_hf import KDMCSEConfig, KDMCSEModel
 from kdmcse_hf.data.batches import SentenceCollator
+from kdmcse_hf.encoding.pooling import pool
 from kdmcse_hf.encoding.slices import encode_in_slices
 from kdmcse_hf.model.repository import HEADS_NAME
 
@@ -155,10 +156,14 @@ def test_slices_change_neither_embeddings_nor_gradients():
     model = make("roberta", pooling="mean").eval()
     tokens = SentenceCollator(tiny.tokenizer())([{"text": text} for text in tiny.sentences(13)])
     flat = tokens["input_ids"].flatten(0, 1), tokens["attention_mask"].flatten(0, 1)
+
+    def padded(ids, mask):
+        return pool(model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state, mask, "mean")
+
     results = []
     for slices in (1, 4, 26, 100):
         model.zero_grad()
-        embeddings = encode_in_slices(model._embed_padded, *flat, slices)
+        embeddings = encode_in_slices(padded, *flat, slices)
         embeddings.square().sum().backward()
         results.append((embeddings.detach(), model.encoder.embeddings.word_embeddings.weight.grad.clone()))
     for embeddings, gradient in results[1:]:
