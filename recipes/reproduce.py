@@ -15,6 +15,8 @@ import subprocess
 import sys
 
 from exit_status import run_or_refuse
+from reproduction import replica_report
+from reproduction.here import run_here
 from reproduction.jobs import Job
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
@@ -53,8 +55,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream; the Hub if absent")
     replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
     replica.add_argument(
-        "--replica", type=pathlib.Path, metavar="DIR", help="its students and captions; made if absent"
+        "--replica", type=pathlib.Path, metavar="DIR", help="its student and captions; made if absent, with --teacher"
     )
+    replica.add_argument("--teacher", type=pathlib.Path, metavar="DIR", help="all-mpnet-base-v2, to make it with")
     replica.add_argument("--data", type=pathlib.Path, help="folder of text/, captions/ and senteval/")
     replica.add_argument(
         "--settings",
@@ -80,8 +83,12 @@ def list_runs(job: Job) -> list[str]:
 
 def write_results(arguments: argparse.Namespace, job: Job) -> None:
     """NAME.md and NAME.json, and the table on the terminal."""
-    summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
-    text = markdown(PLANS[arguments.name], summary)
+    if arguments.replica:
+        summary = replica_report.summarise(arguments.name, job.settings, job.scores(), job.seeds, job.comparisons)
+        text = replica_report.markdown(PLANS[arguments.name], summary)
+    else:
+        summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
+        text = markdown(PLANS[arguments.name], summary)
     path = job.output / f"{arguments.name}.md"
     job.output.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -114,7 +121,7 @@ def draw_teacher(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """List, or write a script, or run all and report."""
     if arguments.replica and not (arguments.dry_run or arguments.table):
-        make_replica(arguments.replica, arguments.data)
+        make_replica(arguments.replica, arguments.data, arguments.teacher)
     if arguments.name in PAPER:
         draw_teacher(arguments)
         return
@@ -132,16 +139,24 @@ def run_job(arguments: argparse.Namespace, job: Job) -> None:
     """Run what is not finished, or write the script that does; then the table, whatever failed."""
     todo = job.unfinished()
     job.write(todo)
+    if arguments.replica:
+        failed = run_here(job, arguments.data / "captions")
+        _finish(arguments, job, failed)
+        return
     commands = {directory: job.command(directory) for directory in todo}
     if arguments.slurm and commands:
         arguments.slurm.write_text(slurm_script(commands, job.output), encoding="utf-8")
         print(f"sbatch {arguments.slurm} starts {len(todo)} runs; this command without --slurm makes the table")
         return
-    failed = run_all(commands) if commands else {}
+    _finish(arguments, job, run_all(commands) if commands else {})
+
+
+def _finish(arguments: argparse.Namespace, job: Job, failed: dict[pathlib.Path, int]) -> None:
+    """The table of what there is, and what failed; raises RunsFailed then."""
     write_results(arguments, job)
     if failed:
         names = ", ".join(f"{directory.name} (status {status})" for directory, status in failed.items())
-        raise RunsFailed(f"{len(failed)} of {len(todo)} runs failed: {names}. Each has its output in run.log")
+        raise RunsFailed(f"{len(failed)} runs failed: {names}. Each has its output in run.log")
     if PLANS[arguments.name].draws_models:
         draw_models(job)
 

@@ -20,7 +20,8 @@ class Job:
     """All runs of one result.
 
     tasks: single tasks of recipes/evaluate.py. senteval: their directory, None for the Hub. drop_model: keep scores
-    and curves only. rough_seconds: of a run, where none has finished yet.
+    and curves only. rough_seconds: of a run, where none has finished yet. comparisons: pairs of methods that the
+    replica's table tests, first minus second; empty for those of the plan.
     """
 
     output: pathlib.Path
@@ -30,6 +31,7 @@ class Job:
     senteval: str | None
     drop_model: bool
     rough_seconds: float
+    comparisons: tuple[tuple[str, str], ...] = ()
 
     def directory(self, setting: Setting, seed: int) -> pathlib.Path:
         """Where a run is; results that share a setting share its runs."""

@@ -56,7 +56,7 @@ def train(run: pathlib.Path) -> None:
     _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true")
     # A part of a run says nothing about how long a run takes.
     seconds = None if resumed else round(time.monotonic() - start, 1)
-    _write(run / "trained.json", {"seconds": seconds})
+    write_json(run / "trained.json", {"seconds": seconds})
 
 
 def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
@@ -77,7 +77,7 @@ def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
         "tasks": sorted(report["tasks"]),
         "flags": flags,
     }
-    _write(run / "result.json", result)
+    write_json(run / "result.json", result)
 
 
 def columns(tasks: dict[str, dict]) -> dict[str, float]:
@@ -132,7 +132,7 @@ def _call(recipe: str, *words: str) -> None:
     subprocess.run([sys.executable, str(RECIPES / recipe), *words], check=True, close_fds=False)
 
 
-def _write(path: pathlib.Path, content: dict) -> None:
+def write_json(path: pathlib.Path, content: dict) -> None:
     """Never half-written."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

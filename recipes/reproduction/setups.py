@@ -15,7 +15,7 @@ from .jobs import Job
 from .plan import PAPER_SECONDS, PLANS, Plan
 from .settings import paper_settings, replica_settings
 
-MAKE_REPLICA = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "replica.py"
+MAKE_REPLICA = pathlib.Path(__file__).with_name("make_replica.py")
 
 
 def changed_keys(words: list[str]) -> dict:
@@ -55,25 +55,33 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     folders = {"replica": arguments.replica, "text": text, "stsb": stsb}
     folders = {name: str(path.resolve()) for name, path in folders.items()}
     settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
-    tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
+    tasks = plan.tasks if arguments.name in ("table2", "transfer", "figures8-12") else tuple(replica["tasks"])
     seeds = _seeds(arguments, plan, replica["seeds"])
-    rough = replica["rough_seconds_a_run"]
-    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], not plan.draws_models, rough)
+    rough, drop = replica["rough_seconds_a_run"], not (plan.draws_models or replica.get("keep_models", False))
+    compared = tuple(map(tuple, replica.get("comparisons", ()))) if arguments.name == "table1" else ()
+    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], drop, rough, compared)
 
 
-def make_replica(replica: pathlib.Path, data: pathlib.Path) -> None:
-    """Students and captions, unless they are there.
+def make_replica(replica: pathlib.Path, data: pathlib.Path, teacher: pathlib.Path | None) -> None:
+    """Student and captions, unless they are there.
 
     Raises:
         FileNotFoundError: `data` lacks a part.
+        ValueError: the replica is to be made, and there is no teacher to make it with.
     """
     needed = ["text/wiki1m_head.txt", "senteval"]
     is_there = (replica / "captions" / "state.json").exists()  # what is written last
     for name in needed if is_there else [*needed, "captions/flickr8k.jsonl"]:
         if not (data / name).exists():
             raise FileNotFoundError(f"--data {data}: there is no {name} in it")
-    if not is_there:
-        subprocess.run([sys.executable, str(MAKE_REPLICA), str(data), str(replica)], check=True)
+    if is_there:
+        return
+    if teacher is None or not (teacher / "config.json").exists():
+        raise ValueError(
+            f"--replica {replica} holds no captions yet: give --teacher DIR, the directory of all-mpnet-base-v2, to "
+            f"make them with (docs/replica.md says where from); found {teacher}"
+        )
+    subprocess.run([sys.executable, str(MAKE_REPLICA), str(data), str(teacher), str(replica)], check=True)
 
 
 def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:

