@@ -1,10 +1,11 @@
 """The paper's tables and figures by command: train what is missing, then print ours beside the paper's.
 
     python recipes/reproduce.py table1 --text wiki1m.txt --flickr features/flickr --coco features/coco
-    python recipes/reproduce.py table1 --replica REPLICA --data DATA      on two CPU cores
+    python recipes/reproduce.py table1 --replica REPLICA --data DATA --teacher MPNET      on two CPU cores
 
 Runs go to OUTPUT/runs, one directory each; finished ones are not run again, interrupted ones go on, a run that fails
-does not stop the others. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
+does not stop the others. The replica's go one after the other in this process; a second start of the same command takes
+runs that the first has not begun. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
 """
 
 import argparse
@@ -18,12 +19,13 @@ from exit_status import run_or_refuse
 from reproduction import replica_report
 from reproduction.here import run_here
 from reproduction.jobs import Job
+from reproduction.make_replica import make_replica
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
 from reproduction.report import markdown, summarise
 from reproduction.settings import REPLICA
-from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
+from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
@@ -69,6 +71,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if (arguments.replica is None) != (arguments.data is None):
         parser.error("--replica DIR and --data DATA belong together")
+    if arguments.replica and arguments.slurm:
+        parser.error("--slurm is for the paper's data: the replica's runs are short, and go one after the other")
     return arguments
 
 
@@ -140,8 +144,7 @@ def run_job(arguments: argparse.Namespace, job: Job) -> None:
     todo = job.unfinished()
     job.write(todo)
     if arguments.replica:
-        failed = run_here(job, arguments.data / "captions")
-        _finish(arguments, job, failed)
+        _finish(arguments, job, run_here(job, arguments.data / "captions"))
         return
     commands = {directory: job.command(directory) for directory in todo}
     if arguments.slurm and commands:

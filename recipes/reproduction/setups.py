@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import pathlib
-import subprocess
 import sys
 
 import yaml
@@ -14,8 +13,6 @@ from kdmcse_hf import KDMCSETrainingArguments
 from .jobs import Job
 from .plan import PAPER_SECONDS, PLANS, Plan
 from .settings import paper_settings, replica_settings
-
-MAKE_REPLICA = pathlib.Path(__file__).with_name("make_replica.py")
 
 
 def changed_keys(words: list[str]) -> dict:
@@ -46,7 +43,7 @@ def paper_job(arguments: argparse.Namespace) -> Job:
 
 
 def replica_job(arguments: argparse.Namespace) -> Job:
-    """The small setting, made first where it is absent."""
+    """The small setting."""
     plan = PLANS[arguments.name]
     if arguments.name == "table4":
         raise ValueError("table4 has no replica: it is about a second, larger caption set")
@@ -60,28 +57,6 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     rough, drop = replica["rough_seconds_a_run"], not (plan.draws_models or replica.get("keep_models", False))
     compared = tuple(map(tuple, replica.get("comparisons", ()))) if arguments.name == "table1" else ()
     return Job(arguments.output, settings, seeds, tasks, folders["stsb"], drop, rough, compared)
-
-
-def make_replica(replica: pathlib.Path, data: pathlib.Path, teacher: pathlib.Path | None) -> None:
-    """Student and captions, unless they are there.
-
-    Raises:
-        FileNotFoundError: `data` lacks a part.
-        ValueError: the replica is to be made, and there is no teacher to make it with.
-    """
-    needed = ["text/wiki1m_head.txt", "senteval"]
-    is_there = (replica / "captions" / "state.json").exists()  # what is written last
-    for name in needed if is_there else [*needed, "captions/flickr8k.jsonl"]:
-        if not (data / name).exists():
-            raise FileNotFoundError(f"--data {data}: there is no {name} in it")
-    if is_there:
-        return
-    if teacher is None or not (teacher / "config.json").exists():
-        raise ValueError(
-            f"--replica {replica} holds no captions yet: give --teacher DIR, the directory of all-mpnet-base-v2, to "
-            f"make them with (docs/replica.md says where from); found {teacher}"
-        )
-    subprocess.run([sys.executable, str(MAKE_REPLICA), str(data), str(teacher), str(replica)], check=True)
 
 
 def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:
