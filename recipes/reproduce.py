@@ -4,8 +4,8 @@
     python recipes/reproduce.py table1 --replica REPLICA --data DATA --teacher MPNET      on two CPU cores
 
 Runs go to OUTPUT/runs, one directory each; finished ones are not run again, interrupted ones go on, a run that fails
-does not stop the others. The replica's go one after the other in this process; a second start of the same command takes
-runs that the first has not begun. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
+does not stop the others. The replica's go one after the other in this process; a second start of the same command
+takes runs that the first has not begun. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
 """
 
 import argparse
