@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.batches import SentenceCollator
+from kdmcse_hf.data.batches import SentenceCollator
 
 TEACHER = 512
 

@@ -15,7 +15,9 @@ import torch
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
-from kdmcse_hf.evaluation import STS_TASKS, SentenceEncoder, evaluate_sts_task, load_sts_task
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
+from kdmcse_hf.evaluation.tasks import STS_DEV, STS_TASKS
 
 GOALS = {"STS-B dev": 0.8, "seven STS tasks": 0.6}
 
@@ -30,7 +32,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     theirs, ours = SentenceTransformer(arguments.model, device="cpu"), SentenceEncoder.from_pretrained(arguments.model)
-    for title, names in (("STS-B dev", ("STS-B-dev",)), ("seven STS tasks", STS_TASKS)):
+    for title, names in (("STS-B dev", (STS_DEV,)), ("seven STS tasks", STS_TASKS)):
         tasks = {name: load_sts_task(name, arguments.data) for name in names}
         runs = [lambda tasks=tasks: score_theirs(theirs, tasks), lambda tasks=tasks: score_ours(ours, tasks)]
         compare(title, runs, arguments.rounds)

@@ -2,7 +2,7 @@
 
     python benchmarks/features.py
 
-Everything is made here: random features, drawn pictures, and a randomly initialised CLIP of ViT-B/32's size.
+Everything is made here: random features, drawn images, and a randomly initialised CLIP of ViT-B/32's size.
 """
 
 import argparse
@@ -21,25 +21,25 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, PreTrainedTokenizerFast
 
-from kdmcse_hf.caption_sources import ListSource
-from kdmcse_hf.extraction import ExtractionSettings, extract
-from kdmcse_hf.feature_import import ImportedImage, import_images
-from kdmcse_hf.feature_shards import FeatureWriter
-from kdmcse_hf.feature_store import FeatureStore
-from kdmcse_hf.teacher import Teacher
+from kdmcse_hf.features.importers import ImportedImage, import_images
+from kdmcse_hf.features.store import FeatureStore
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.teacher.extraction import ExtractionSettings, extract
+from kdmcse_hf.teacher.sources.open_source import ListSource
+from kdmcse_hf.teacher.teacher import Teacher
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = {"teacher": {"name": "random"}, "source": {}, "options": {}}
 OPEN = {
     "json": "import json; data = json.load(open(path))",
-    "store": "from kdmcse_hf.feature_store import FeatureStore; store = FeatureStore.open(path)",
-    "store, every row read": "from kdmcse_hf.feature_store import FeatureStore; store = FeatureStore.open(path); "
+    "store": "from kdmcse_hf.features.store import FeatureStore; store = FeatureStore.open(path)",
+    "store, every row read": "from kdmcse_hf.features.store import FeatureStore; store = FeatureStore.open(path); "
     "[store.rows(range(i, min(i + 64, len(store)))) for i in range(0, len(store), 64)]",
 }
 
 
 def random_images(count: int, width: int, captions: int = 1) -> list[ImportedImage]:
-    """Pictures with random features and captions of ten words."""
+    """Images with random features and captions of ten words."""
     generator = np.random.default_rng(0)
     texts = [" ".join(["caption", "with", "words"] * 3) + f" {n}" for n in range(captions)]
     vectors = generator.normal(size=(count, 1 + captions, width)).astype(np.float16)
@@ -78,7 +78,7 @@ def measure_import(source: pathlib.Path, output: pathlib.Path) -> tuple[float, f
 
 
 def compare_with_json(folder: pathlib.Path, count: int) -> None:
-    """Size, opening time and memory for the same features, 768 wide, one caption a picture as in the released file."""
+    """Size, opening time and memory for the same features, 768 wide, one caption per image as in the released file."""
     images = random_images(count, 768)
     content = {
         image.name: {
@@ -100,7 +100,7 @@ def compare_with_json(folder: pathlib.Path, count: int) -> None:
 
 
 def measure_scale(folder: pathlib.Path, num_rows: int) -> None:
-    """Opening, and batches of 64, of a set of many rows: one shard of 4,096 pictures, linked as often as needed."""
+    """Opening, and batches of 64, of a set of many rows: one shard of 4,096 images, linked as often as needed."""
     write_store(random_images(4096, 512, captions=5), folder / "scale")
     manifest = json.loads((folder / "scale" / "manifest.json").read_text())
     (shard,) = manifest["shards"]
@@ -184,7 +184,7 @@ def compare_with_forward(folder: pathlib.Path, count: int, batch_size: int, repe
         extract(source, teacher, writer, settings, [0], lambda *_: None)
         ours.append(time.perf_counter() - start)
     forward, extraction = (count / statistics.median(times) for times in (bare, ours))
-    print(f"{count} pictures of 500 x 375, a caption each, batches of {batch_size}, {num_workers} decoding threads:")
+    print(f"{count} images of 500 x 375, a caption each, batches of {batch_size}, {num_workers} decoding threads:")
     print(f"  model alone {forward:.1f} rows/s, extraction {extraction:.1f} rows/s: {extraction / forward:.3f} of it")
 
 

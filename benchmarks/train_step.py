@@ -16,8 +16,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.batches import SentenceCollator
-from kdmcse_hf.sampler import MixedBatchSampler
+from kdmcse_hf.data.batches import SentenceCollator
+from kdmcse_hf.data.sampler import MixedBatchSampler
 
 STEPS = 3  # batches of a round
 TEACHER = 512
@@ -62,7 +62,7 @@ def loss_alone(model: KDMCSEModel, rows: int):
     features = torch.randn(rows, TEACHER)
 
     def step(batch: dict) -> None:
-        parts = model.losses(embeddings.requires_grad_(), features, features, torch.arange(rows))
+        parts = model.compute_losses(embeddings.requires_grad_(), features, features, torch.arange(rows))
         parts["loss"].backward()
 
     return step

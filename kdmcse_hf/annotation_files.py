@@ -1,17 +1,29 @@
-"""Annotation files that name pictures and give their captions; each becomes a list of `Entry`."""
+"""Readers of annotation files, which name images and give their captions. Each returns a list of `Entry`.
+
+The teacher's sources read them with the folder of the images, training on plain captions without one.
+"""
 
 import csv
 import json
-import os
 import pathlib
 import re
 
-CAPTION_COLUMNS = ("captions", "caption", "text", "sentences", "raw", "alt_text")
-Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of a picture
+# Usual names of the column of captions, tried in this order.
+CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
+_FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
+Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
 
 
 def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]:
-    """An imagefolder: `file_name` and captions, a string or a list; several rows may name one file."""
+    """Read `metadata.jsonl` or `metadata.csv` of an image folder.
+
+    Args:
+        path: File with columns `file_name` and captions, strings or lists of them. Several rows may name one file.
+        caption_column: Name of the column of captions; None to find it by its usual names.
+
+    Raises:
+        ValueError: A row cannot be parsed, or has no file name or no captions; it is named.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
             rows = list(csv.DictReader(file))
@@ -38,31 +50,63 @@ def _parse_line(path: pathlib.Path, number: int, line: str) -> dict:
     return row
 
 
-def read_json(path: pathlib.Path, image_dir: str | os.PathLike | None, split: str | None) -> list[Entry]:
-    """A Karpathy split file or COCO's captions, told apart by their keys.
+def read_annotations(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> list[Entry] | None:
+    """Read a published annotation file or directory; None where `path` is none.
+
+    Args:
+        path: A Flickr30k Entities directory (with Sentences/), a Flickr .token file, a Karpathy split file or COCO's
+            captions_*.json.
+        folder: Folder of the images, which need not exist.
+        split: Split to take where there are splits, "train+restval" for two; None for all.
 
     Raises:
-        FileNotFoundError: The file or the folder of pictures is missing.
-        ValueError: It is neither.
+        FileNotFoundError: The file, or the list of a split, is missing.
+        ValueError: The file is damaged.
+    """
+    if (path / "Sentences").is_dir():
+        return read_entities(path, folder, split)
+    if ".token" in path.suffixes:
+        return read_token_file(path, folder)
+    return read_json(path, folder, split) if is_annotation_json(path) else None
+
+
+def is_annotation_json(path: pathlib.Path) -> bool:
+    """Whether a file begins as Karpathy's and COCO's do; a table of rows in .json begins with a column or a list."""
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return _FIRST_KEY.match(file.read(1000)) is not None
+
+
+def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> list[Entry]:
+    """Read a Karpathy split file or COCO's captions, which differ in their keys.
+
+    Args:
+        path: The JSON file.
+        folder: Folder of the images.
+        split: Split of a Karpathy file to take, "train+restval" for two; None for all.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+        ValueError: The file is not JSON, or neither of the two.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"--dataset {path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"--dataset {path} is not JSON: {error}") from error
-    folder = required_folder(image_dir, path)
+        raise ValueError(f"{path} is not JSON: {error}") from error
     try:
         return _read_coco(content, folder) if "annotations" in content else _read_karpathy(content, folder, split)
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"--dataset {path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
+            f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
             f"(images with filename, split and sentences): {error!r} in it"
         ) from error
 
 
 def _read_karpathy(content: dict, folder: pathlib.Path, split: str | None) -> list[Entry]:
-    """Karpathy's split files: `filepath` (COCO only) is a folder below the image folder, if it is there."""
+    """Read a Karpathy split file. COCO's names a folder below the image folder as `filepath`, which need not exist."""
     entries = []
     for image in content["images"]:
         if split is None or image["split"] in split.split("+"):
@@ -83,9 +127,14 @@ def _read_coco(content: dict, folder: pathlib.Path) -> list[Entry]:
 
 
 def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
-    """Flickr8k.token.txt and results_20130124.token: `name.jpg#number<TAB>caption`."""
+    """Read `Flickr8k.token.txt` or `results_20130124.token`, whose lines are `name.jpg#number<TAB>caption`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line has another form; it is named.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"--dataset {path}: no such file")
+        raise FileNotFoundError(f"{path}: no such file")
     captions: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -98,43 +147,52 @@ def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
 
 
 def read_entities(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> list[Entry]:
-    """Flickr30k Entities: Sentences/ID.txt with marked phrases, and the ids of each split in SPLIT.txt."""
+    """Read Flickr30k Entities: captions with marked phrases in Sentences/ID.txt, the ids of a split in SPLIT.txt.
+
+    Args:
+        path: Directory of Flickr30k Entities.
+        folder: Folder of the images.
+        split: Split to take, "train+val" for two; None for all.
+
+    Raises:
+        FileNotFoundError: A split's list of ids is missing.
+    """
     if split:
         lists = [path / f"{name}.txt" for name in split.split("+")]
         if missing := [file for file in lists if not file.is_file()]:
-            raise FileNotFoundError(f"--split {split}: no such file: {missing[0]}")
+            raise FileNotFoundError(f"split {split}: no such file: {missing[0]}")
         ids = [line.strip() for file in lists for line in file.read_text().split("\n") if line.strip()]
     else:
         ids = sorted(file.stem for file in (path / "Sentences").glob("*.txt"))
     entries = []
     for image in ids:
         sentences = (path / "Sentences" / f"{image}.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
-        # [/EN#1/people Two young men] look at ... : the words without the marks
+        # "[/EN#1/people Two young men] look at ..." becomes "Two young men look at ...".
         captions = [re.sub(r"\[/EN#\S+ ([^\]]*)\]", r"\1", sentence) for sentence in sentences]
         entries.append((f"{image}.jpg", folder / f"{image}.jpg", captions))
     return entries
 
 
 def find_caption_column(where: object, columns: list[str], wanted: str | None) -> str:
-    """The wanted column, or the first of the usual names that is there; ValueError if none is."""
-    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMNS) if column in columns]
+    """Name of the column of captions.
+
+    Args:
+        where: File or dataset, for the message.
+        columns: Names of all columns.
+        wanted: Name of the column to take; None for the first of `CAPTION_COLUMN_NAMES` among them.
+
+    Raises:
+        ValueError: There is no such column.
+    """
+    found = [column for column in ((wanted,) if wanted else CAPTION_COLUMN_NAMES) if column in columns]
     if not found:
         raise ValueError(
-            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMNS)} among {', '.join(columns)}; "
-            "name it by --caption_column"
+            f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMN_NAMES)} among {', '.join(columns)}; "
+            "name it by caption_column"
         )
     return found[0]
 
 
-def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pathlib.Path:
-    """The folder of pictures; ValueError if none is given, FileNotFoundError if it is not there."""
-    if image_dir is None:
-        raise ValueError(f"--dataset {dataset} only names its pictures: give their folder as --image_dir")
-    if not pathlib.Path(image_dir).is_dir():
-        raise FileNotFoundError(f"--image_dir {image_dir}: no such folder")
-    return pathlib.Path(image_dir)
-
-
 def flatten_captions(captions: list) -> list[str]:
-    """Captions of a list that holds strings, None and lists of them."""
+    """One flat list of captions from a list that may hold strings, None and lists of these."""
     return [text for item in captions for text in (item if isinstance(item, list) else [item])]

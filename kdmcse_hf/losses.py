@@ -47,7 +47,7 @@ def cosine_similarity(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor
     if rows.shape[-1] != columns.shape[-1]:
         raise ValueError(
             f"vectors of width {rows.shape[-1]} and {columns.shape[-1]} have no cosine: comparing captions with "
-            "pictures needs teacher features of one shared space; the released reading without a threshold compares "
+            "images needs teacher features of one shared space; the released reading without a threshold compares "
             "each with its own kind"
         )
     return _dot(_normalize(rows), _normalize(columns))
@@ -69,7 +69,7 @@ def rotate(cosine: torch.Tensor, angle: torch.Tensor | float) -> torch.Tensor:
     return cosine * angle.cos() - sine * angle.sin()
 
 
-def contrast(cosine: torch.Tensor, temperature: float, excluded: torch.Tensor | None = None) -> torch.Tensor:
+def info_nce(cosine: torch.Tensor, temperature: float, excluded: torch.Tensor | None = None) -> torch.Tensor:
     """InfoNCE of every row against its candidates: mean over rows of -log softmax(cosine / temperature)[positive].
 
     Args:
@@ -109,17 +109,19 @@ class ContrastiveLoss(nn.Module):
         return gather_with_gradient(columns) if self.gather_across_devices else columns
 
     def same_image(self, image_ids: torch.Tensor | None) -> torch.Tensor | None:
-        """(B,) -> (B, C) bool: captions of one picture describe each other and are no negatives."""
+        """(B,) -> (B, C) bool: captions of one image describe each other and are no negatives."""
         return None if image_ids is None else image_ids[:, None] == self.candidates(image_ids)[None, :]
 
 
 class SimCSELoss(ContrastiveLoss):
     """Eq. 1: two dropout views of a sentence are each other's positive, the rest of the batch negatives.
 
+        loss = mean_i -log( exp(cos(z1_i, z2_i) / tau) / sum_j exp(cos(z1_i, z2_j) / tau) )
+
     Args:
         temperature: tau.
-        margin: radians, at least 0. Above 0, a constant angle is subtracted from every negative further away than
-            that, as the released KDMCSE code does (`margin1` there).
+        margin: m in radians, at least 0. Above 0, a negative whose angle theta_ij is above m counts with
+            cos(theta_ij - m), as in the released KDMCSE code (`margin1` there).
     """
 
     def __init__(self, temperature: float = 0.05, margin: float = 0.0, gather_across_devices: bool = False):
@@ -131,11 +133,14 @@ class SimCSELoss(ContrastiveLoss):
         cosine = cosine_similarity(z1, self.candidates(z2))
         if self.margin:
             cosine = rotate(cosine, -_guarded(torch.full_like(cosine, self.margin), cosine, self.margin))
-        return contrast(cosine, self.temperature, self.same_image(image_ids))
+        return info_nce(cosine, self.temperature, self.same_image(image_ids))
 
 
 class ArcCSELoss(ContrastiveLoss):
     """Eq. 10: SimCSE with the constant angle m_c added between the two views of a sentence.
+
+        loss = mean_i -log( exp(cos(theta_ii + m_c) / tau) / (exp(cos(theta_ii + m_c) / tau) + N_i) )
+        N_i  = sum_{j != i} exp(cos(theta_ij) / tau)              theta_ij: the angle between z1_i and z2_j
 
     Args:
         temperature: tau.
@@ -150,11 +155,15 @@ class ArcCSELoss(ContrastiveLoss):
         """z1, z2: (B, D) views; image_ids: (B,) int, rows that share one are no negatives -> scalar."""
         cosine = cosine_similarity(z1, self.candidates(z2))
         cosine = rotate(cosine, self.margin * _is_positive(cosine).to(cosine.dtype))
-        return contrast(cosine, self.temperature, self.same_image(image_ids))
+        return info_nce(cosine, self.temperature, self.same_image(image_ids))
 
 
 class MCSELoss(ContrastiveLoss):
-    """Eq. 3: each of the two views of a caption against the pictures of the batch, summed over the views.
+    """Eq. 3: each of the two views of a caption against the images of the batch, summed over the views.
+
+        loss = mean_i sum_{k = 1, 2} -log( exp(cos(s^k_i, v_i) / tau') / sum_j exp(cos(s^k_i, v_j) / tau') )
+
+    The released MCSE code takes the mean over the two views: its weight of 0.01 is 0.005 here.
 
     Args:
         temperature: tau'.
@@ -168,23 +177,30 @@ class MCSELoss(ContrastiveLoss):
     ) -> torch.Tensor:
         """s1, s2, image: (B, P) in the shared space; image_ids: (B,) int -> scalar."""
         image, excluded = self.candidates(image), self.same_image(image_ids)
-        return sum(contrast(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
+        first, second = (info_nce(cosine_similarity(s, image), self.temperature, excluded) for s in (s1, s2))
+        return first + second
 
 
 class KDMCSELoss(ContrastiveLoss):
     """AdapACSE with threshold filtering on both modalities of the teacher (Eq. 7-9, 12-14).
 
-    With alpha the teacher's cosine of caption i and candidate j, a negative's angle shrinks by m_c * |1 - alpha|
-    (Eq. 12), so that candidates the teacher finds distant are pushed away harder, and negatives the teacher finds too
-    similar are left out (Eq. 13). Made by `KDMCSELoss.paper` or `KDMCSELoss.released`, which read alpha, the filter
-    and the reach of the margin differently; in both, the sum of the two parts is the grounded loss.
+    For each modality, with y the projected image (or caption) features and theta^k_ij the angle between s^k_i and y_j:
+
+        part = 1/2 mean_i sum_{k = 1, 2} -log( P^k_i / (P^k_i + sum_{j in N_i} exp(cos(theta^k_ij - m_ij) / tau')) )
+        P^k_i = exp(cos(theta^k_ii) / tau')
+        m_ij  = m_c * |1 - alpha_ij|                              Eq. 12
+        N_i   = all j but i with alpha_ij below the threshold     Eq. 8, in the direction that the text describes
+
+    alpha_ij is the teacher's cosine of caption i and candidate j: a candidate that the teacher finds distant is pushed
+    away harder, and a negative that it finds too similar is left out. The sum of both parts is Eq. 14.
+    `KDMCSELoss.paper` and `KDMCSELoss.released` read alpha, the filter and the reach of the margin differently.
 
     Args:
         temperature: tau'.
         margin: m_c, radians, at least 0.
         threshold: teacher similarity from which on a negative counts as false; None leaves all in. A pair sets it for
-            the image loss and the text loss apart, since captions resemble each other more than they do pictures.
-        reading: "paper" or "released".
+            the image loss and the text loss apart, since captions resemble each other more than they do images.
+        preset: "paper" or "released".
     """
 
     def __init__(
@@ -192,16 +208,16 @@ class KDMCSELoss(ContrastiveLoss):
         temperature: float,
         margin: float,
         threshold: Threshold,
-        reading: str,
+        preset: str,
         gather_across_devices: bool = False,
     ):
         super().__init__(temperature, gather_across_devices)
-        if reading not in ("paper", "released"):
-            raise ValueError(f"reading is {reading!r}: it must be 'paper' or 'released'")
+        if preset not in ("paper", "released"):
+            raise ValueError(f"preset is {preset!r}: it must be 'paper' or 'released'")
         self.margin = _checked_margin(margin)
         image, text = threshold if isinstance(threshold, list | tuple) else (threshold, threshold)
         self.thresholds = {"image_loss": image, "text_loss": text}
-        self.reading = reading
+        self.preset = preset
 
     @classmethod
     def paper(
@@ -255,8 +271,8 @@ class KDMCSELoss(ContrastiveLoss):
             `{"image_loss", "text_loss"}`, scalars; each is half the sum over the two views.
         """
         with torch.no_grad():
-            labels = self._paper_labels if self.reading == "paper" else self._released_labels
-            labels, same_image = labels(teacher_image, teacher_text), self.same_image(image_ids)
+            read = self._paper_labels if self.preset == "paper" else self._released_labels
+            labels, same_image = read(teacher_image, teacher_text), self.same_image(image_ids)
         parts = {}
         for name, targets in (("image_loss", image), ("text_loss", text)):
             alpha, filtered = labels[name]
@@ -284,14 +300,14 @@ class KDMCSELoss(ContrastiveLoss):
     def _adapacse(self, views: tuple, targets: torch.Tensor, alpha: torch.Tensor, excluded: torch.Tensor | None):
         """Eq. 13, the mean over the two views: the 1/2 of Eq. 14, or the released code's mean."""
         margins = self.margin * (1 - alpha).abs()  # m_c * Delta of Eq. 12
-        loss = 0.0
+        loss = margins.new_zeros(())
         for view in views:
             cosine = cosine_similarity(view, targets)
-            if self.reading == "released":
+            if self.preset == "released":
                 angles = _guarded(margins, cosine, self.margin)
             else:
                 angles = margins.masked_fill(_is_positive(cosine), 0)
-            loss = loss + contrast(rotate(cosine, -angles), self.temperature, excluded) / 2
+            loss = loss + info_nce(rotate(cosine, -angles), self.temperature, excluded) / 2
         return loss
 
 
@@ -304,10 +320,10 @@ class ListNetLoss(ContrastiveLoss):
         Q_ij = softmax_j(cos(s1_i, s2_j) / tau_S)      s1, s2: the student's two views
         loss = mean_i sum_j P_ij log(P_ij / Q_ij)
 
-    RankCSE's cross-entropy less the teacher's entropy: the same gradients, and 0 where both agree. A softmax sees
-    differences only: what all of a teacher's captions have in common is no matter, only how far they spread beside
+    This is RankCSE's cross-entropy minus the teacher's entropy: the same gradients, and 0 where both agree. Adding a
+    constant to all similarities changes nothing: what matters is how far the teacher's similarities spread beside
     tau_T. Row i's own column is left out, as RankCSE's code has it: the teacher's is always 1 and would take nearly
-    all of P, and drawing the two views together is SimCSE's part. Captions of one picture stay in: nothing is a
+    all of P, and drawing the two views together is SimCSE's part. Captions of one image stay in: nothing is a
     negative here, and how much they resemble each other is what the teacher tells. So no threshold and no `image_ids`.
     The teacher's caption-image similarities are left to AdapACSE: they have a scale of their own, and what the student
     ranks are captions.

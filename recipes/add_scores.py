@@ -9,9 +9,8 @@ import json
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
-
-from kdmcse_hf.card_results import add_scores
+from kdmcse_hf.card.results import add_scores
+from kdmcse_hf.commands.exit_status import run_or_refuse
 
 
 def main(argv: list[str] | None = None) -> int:

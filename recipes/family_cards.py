@@ -3,14 +3,17 @@
 python recipes/family_cards.py
 """
 
+import argparse
 import pathlib
 
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from kdmcse_hf.card_recipe import hub_id
-from kdmcse_hf.card_results import OBJECTIVES, PAPER_NOTE, paper_rows
-from kdmcse_hf.evaluation.tables import STS_COLUMNS, to_markdown
+from kdmcse_hf.card.recipe import hub_id
+from kdmcse_hf.card.results import PAPER_NOTE, paper_rows
+from kdmcse_hf.evaluation.tables import to_markdown
+from kdmcse_hf.evaluation.tasks import STS_TASKS
+from kdmcse_hf.model.objectives import OBJECTIVES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 STUDENTS = {"bert": "BERT", "roberta": "RoBERTa"}
@@ -18,15 +21,17 @@ FAMILIES = [(objective, student) for objective in ("simcse", "mcse", "kdmcse") f
 WHAT = {
     "simcse": ": two dropout views of a sentence attract each other, the other sentences of the batch are negatives; "
     "captions, where there are any, are read as plain text",
-    "mcse": ": SimCSE on Wikipedia, and on captions beside it a contrastive loss between sentence and picture",
+    "mcse": ": SimCSE on Wikipedia, and on captions beside it a contrastive loss between sentence and image",
     "kdmcse": ": SimCSE on Wikipedia, and on captions beside it contrastive losses against a frozen CLIP's features "
-    "of picture and caption, which filter false negatives and set an adaptive angular margin",
+    "of image and caption, which filter false negatives and set an adaptive angular margin",
 }
+NEEDS = {"simcse": "captions", "mcse": "ResNet-50 or CLIP features", "kdmcse": "CLIP features"}
 CAPTIONS = {"flickr": "Flickr30k", "coco": "MS-COCO"}
 
 
 def main() -> None:
     """Write all cards."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for objective, student in FAMILIES:
         path = ROOT / "model_cards" / f"{objective}-{student}.md"
         family_card(objective, student).save(path)
@@ -49,16 +54,18 @@ def family_card(objective: str, student: str) -> ModelCard:
             pipeline_tag="sentence-similarity",
             base_model=base,
             datasets=[hub_id(values["text_dataset"])],
-            tags=["sentence-transformers", "kdmcse", f"loss:{OBJECTIVES[objective]}"],
+            tags=["sentence-transformers", "kdmcse", f"loss:{OBJECTIVES[objective].label}"],
         ),
         template_path=str(ROOT / "model_cards" / "family.md"),
-        objective=OBJECTIVES[objective],
+        objective=OBJECTIVES[objective].label,
         student=STUDENTS[student],
         base_model=base,
         what=WHAT[objective],
+        needs=NEEDS[objective],
         captions=" and ".join(seen),
+        descriptions=to_markdown([["recipe", "what it is"], *map(_described, paths)]),
         recipes=list(recipes),
-        paper_table=to_markdown([["Model", *STS_COLUMNS, "Avg."], *paper]),
+        paper_table=to_markdown([["Model", *STS_TASKS, "Avg."], *paper]),
         paper_note=PAPER_NOTE,
         **value_tables(recipes),
     )
@@ -74,6 +81,11 @@ def value_tables(recipes: dict[str, dict]) -> dict[str, str]:
         "common": to_markdown([["key", "value"], *common]),
         "differing": to_markdown([["key", *recipes], *differing]),
     }
+
+
+def _described(path: pathlib.Path) -> list[str]:
+    """A recipe's name, and what its first line says of it."""
+    return [f"`{path.stem}`", path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")]
 
 
 def _shown(value) -> str:

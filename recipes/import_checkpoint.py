@@ -12,10 +12,10 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from kdmcse_hf.released import load_released
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.model.released_checkpoints import load_released
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,11 +11,16 @@ import argparse
 import pathlib
 import sys
 
-from exit_status import run_or_refuse
+import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.feature_import import import_images, read_mcse_hdf5, read_released_json
-from kdmcse_hf.feature_shards import FeatureWriter, sha256
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
+from kdmcse_hf.features.store import FeatureStore
+from kdmcse_hf.features.writer import FeatureWriter
+from kdmcse_hf.files import sha256
+
+SAMPLE = 2000  # captions whose features are measured
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -29,7 +34,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", default="unknown", help="name of the model that made the features, for the manifest"
     )
-    parser.add_argument("--images_per_shard", type=int, default=4096, help="pictures a shard (%(default)s)")
+    parser.add_argument("--images_per_shard", type=int, default=4096, help="images per shard (%(default)s)")
     arguments = parser.parse_args(argv)
     if (arguments.hdf5 is None) != (arguments.captions is None):
         parser.error("--captions goes with --hdf5, and --hdf5 needs it")
@@ -54,9 +59,22 @@ def run(arguments: argparse.Namespace) -> None:
     )
     num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
     manifest = writer.finish(num_shards)
-    print(f"{manifest['captions']:,} captions of {manifest['images']:,} pictures in {arguments.output_dir}")
+    print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
+    print(lengths_of(FeatureStore.open(arguments.output_dir)))
     for problem, count in manifest["problems"].items():
         print(f"skipped: {count:,} x {problem}, listed in {arguments.output_dir / 'problems.jsonl'}")
+
+
+def lengths_of(store: FeatureStore) -> str:
+    """How long the feature vectors are, in words: the threshold of the preset `released` depends on it."""
+    rows = store.rows(np.unique(np.linspace(0, len(store) - 1, SAMPLE).astype(int)))
+    found, normalised = [], True
+    for name, label in (("image_embeds", "image"), ("text_embeds", "caption")):
+        lengths = np.linalg.norm(rows[name], axis=1)
+        if rows[name].shape[1]:
+            found.append(f"{np.median(lengths):.3g} of {label} features")
+            normalised = normalised and bool(np.allclose(lengths, 1, atol=0.01))
+    return f"median length {', '.join(found)}: {'normalised' if normalised else 'not normalised'}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,11 +15,13 @@ import pathlib
 import subprocess
 import sys
 
-from exit_status import run_or_refuse
 from reproduction import replica_report
+from reproduction.cost import cost_of_run, size
+from reproduction.data_check import find_caption_sets
 from reproduction.here import run_here
 from reproduction.jobs import Job
 from reproduction.make_replica import make_replica
+from reproduction.paper_settings import BASELINES, PRESETS
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
@@ -27,6 +29,8 @@ from reproduction.report import markdown, summarise
 from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
+
+from kdmcse_hf.commands.exit_status import run_or_refuse
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
@@ -41,9 +45,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
-    parser.add_argument("--preset", choices=("paper", "released"), default="paper", help="of KDMCSE (%(default)s)")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="paper", help="of KDMCSE (%(default)s)")
+    baselines = "SimCSE and MCSE with captions as published, on KDMCSE's captions and features, or both (%(default)s)"
+    parser.add_argument("--baselines", choices=BASELINES, default="published", help=baselines)
     parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4, or those of --settings)")
-    parser.add_argument("--dry-run", action="store_true", help="list the runs with an estimate of time, and stop")
+    listing = "list the runs with estimates of time and of the bytes they write, check the data, and stop"
+    parser.add_argument("--dry-run", action="store_true", help=listing)
     parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")
     parser.add_argument("--slurm", type=pathlib.Path, metavar="FILE", help="write a Slurm array script, and stop")
     parser.add_argument(
@@ -53,6 +60,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     paper.add_argument("--text", help="Wiki1M; the Hub's if absent")
     paper.add_argument("--flickr", metavar="DIR", help="teacher features of Flickr30k, by recipes/extract_features.py")
     paper.add_argument("--coco", metavar="DIR", help="the same of MS-COCO")
+    for data, name in (("flickr", "Flickr30k"), ("coco", "MS-COCO")):
+        resnet = f"ResNet-50 features of {name}, for MCSE as published"
+        paper.add_argument(f"--{data}-resnet", metavar="DIR", help=resnet)
+        captions = f"captions of {name} as text, for SimCSE as published: an annotation file or one caption a line"
+        paper.add_argument(f"--{data}-captions", metavar="FILE", help=captions)
     paper.add_argument("--cc12m", nargs=2, metavar="DIR", help="the same of two subsets of CC12M, for table4")
     paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream; the Hub if absent")
     replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
@@ -85,6 +97,19 @@ def list_runs(job: Job) -> list[str]:
     return [*lines, f"{len(todo)} of {len(lines)} runs to do, about {total}, {places} at a time"]
 
 
+def list_data_and_disk(job: Job) -> list[str]:
+    """One line for each caption set that is there and for each setting, and what the runs left write and keep."""
+    sets, todo = find_caption_sets(job.settings), set(job.unfinished())
+    costs = {setting.name: cost_of_run(setting, sets.get(setting.captions)) for setting in job.settings}
+    left = [costs[setting.name] for run, (setting, _) in job.runs().items() if run in todo]
+    lines = [found.line() for found in sets.values() if found.images is not None]
+    lines += [f"{name}: {cost.line()}" for name, cost in costs.items()]
+    if left and all(cost.written for cost in left):
+        written, kept = sum(cost.written for cost in left), sum(cost.kept for cost in left)
+        lines.append(f"the runs to do write about {size(written)} in all, and {size(kept)} of it stay as models")
+    return lines
+
+
 def write_results(arguments: argparse.Namespace, job: Job) -> None:
     """NAME.md and NAME.json, and the table on the terminal."""
     if arguments.replica:
@@ -103,11 +128,11 @@ def write_results(arguments: argparse.Namespace, job: Job) -> None:
 
 
 def draw_models(job: Job) -> None:
-    """Figures 8 to 12 by recipes/visualize.py, one picture a group."""
+    """Figures 8 to 12 by recipes/visualize.py, one figure a group."""
     for group in dict.fromkeys(setting.group for setting in job.settings):
         models = [str(job.directory(setting, job.seeds[0])) for setting in job.settings if setting.group == group]
-        picture = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
-        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(picture)], check=True)
+        figure = job.output / f"figures8-12-{group.replace(' ', '-')}.png"
+        subprocess.run([sys.executable, str(VISUALIZE), *models, "--output", str(figure)], check=True)
 
 
 def draw_teacher(arguments: argparse.Namespace) -> None:
@@ -132,7 +157,7 @@ def run(arguments: argparse.Namespace) -> None:
     job = replica_job(arguments) if arguments.replica else paper_job(arguments)
     job.check()
     if arguments.dry_run:
-        print("\n".join(list_runs(job)))
+        print("\n".join([*([] if arguments.replica else list_data_and_disk(job)), *list_runs(job)]))
     elif arguments.table:
         write_results(arguments, job)
     else:

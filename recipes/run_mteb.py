@@ -8,10 +8,13 @@ import pathlib
 import sys
 
 import datasets
-from exit_status import run_or_refuse
 
-from kdmcse_hf.evaluation import STS_TASKS, SentenceEncoder, evaluate_sts_task, load_sts_task, to_text
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
+from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
+from kdmcse_hf.evaluation.tables import to_text
+from kdmcse_hf.evaluation.tasks import STS_TASKS
 
 MTEB_NAMES = {"STS-B": "STSBenchmark"}
 COLUMNS = ("sentence1", "sentence2", "score")

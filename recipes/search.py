@@ -15,11 +15,11 @@ import pathlib
 import sys
 from types import ModuleType
 
-from arguments import ModelArguments, given, parse
-from exit_status import run_or_refuse
-from train import build_model, build_trainer, encoder_config, leave
-
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.commands.configs import find_configuration
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
+from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
 from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"
@@ -61,7 +61,7 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     """
     storage = f"sqlite:///{pathlib.Path(trainer.args.output_dir) / 'search.db'}"
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
-    asked = [pathlib.Path(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
+    asked = [find_configuration(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
     if study.user_attrs.setdefault("asked", asked) != asked:
         raise ValueError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
     study.set_user_attr("asked", asked)
@@ -139,13 +139,13 @@ def run(arguments: argparse.Namespace) -> None:
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
-    trainer = build_trainer(model_arguments, data, training, given(flags))
+    trainer = build_trainer(model_arguments, data, training, explicit_keys(flags))
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = search(trainer, optuna, arguments.trials, arguments.words)
     write_results(study, optuna, folder, pairs_name(trainer.eval_dataset["stsb"]))
-    leave(trainer)
+    shut_down(trainer)
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

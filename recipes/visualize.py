@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from exit_status import run_or_refuse
 from tqdm.auto import tqdm
 
-from kdmcse_hf.evaluation import SentenceEncoder
+from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

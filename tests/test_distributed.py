@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+import warm
 
 from kdmcse_hf.losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 
@@ -32,7 +32,7 @@ OBJECTIVES = {
 def inputs() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = {name: torch.randn(ROWS, WIDTH, generator=generator, dtype=torch.float64) for name in NAMES}
-    return x, torch.tensor([0, 1, 2, 3, 4, 0, 1, 7])  # pictures shared across the two halves
+    return x, torch.tensor([0, 1, 2, 3, 4, 0, 1, 7])  # images shared across the two halves
 
 
 def loss_and_gradients(objective: str, rows: slice, gather: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -45,7 +45,6 @@ def loss_and_gradients(objective: str, rows: slice, gather: bool) -> tuple[torch
 
 def compare(rank: int, world: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
-    torch.set_num_threads(1)
     rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     for objective in OBJECTIVES:
         loss, gradients = loss_and_gradients(objective, rows, gather=True)
@@ -62,4 +61,4 @@ def compare(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_losses_and_gradients_equal_one_process(world, tmp_path):
-    mp.spawn(compare, args=(world, str(tmp_path)), nprocs=world)
+    warm.run_ranks(compare, world, str(tmp_path))

@@ -1,13 +1,12 @@
 """The losses against the paper's loops, finite differences, recorded numbers of the released code, and their laws."""
 
 import math
-import subprocess
-import sys
 
 import hypothesis.strategies as st
 import pytest
 import reference
 import torch
+import warm
 from hypothesis import given, settings
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -317,7 +316,7 @@ def test_a_zero_vector_has_cosine_zero():
         (lambda: SimCSELoss(temperature=0), "temperature is 0"),
         (lambda: SimCSELoss(margin=-0.1), "margin is -0.1"),
         (lambda: KDMCSELoss.paper(margin=2.0), "margin is 2.0"),
-        (lambda: KDMCSELoss(0.05, 0.1, None, "mine"), "reading is 'mine'"),
+        (lambda: KDMCSELoss(0.05, 0.1, None, "mine"), "preset is 'mine'"),
         (lambda: ListNetLoss(teacher_temperature=0), "teacher_temperature is 0"),
     ],
 )
@@ -336,8 +335,6 @@ def test_teacher_features_of_two_spaces_are_refused_where_they_would_be_compared
 
 def test_recorded_numbers_of_the_released_code(shared):
     """The golden file's own script, whole."""
-    result = subprocess.run(
-        [sys.executable, str(shared / "golden" / "check_losses.py")], capture_output=True, text=True, check=False
-    )
+    result = warm.run_program(str(shared / "golden" / "check_losses.py"))
     assert result.returncode == 0, result.stdout + result.stderr
     assert " 0 failed" in result.stdout

@@ -1,4 +1,4 @@
-"""Alignment and uniformity of sentence embeddings: the paper's equations, and what MCSE's SentEval computes."""
+"""Alignment and uniformity of sentence embeddings, by the paper's equations and as MCSE's SentEval computes them."""
 
 import numpy as np
 import torch
@@ -8,13 +8,13 @@ _BLOCK = 2048
 
 
 def alignment(first: Embeddings, second: Embeddings) -> float:
-    """Eq. 15: mean squared distance of the normalised embeddings of positive pairs.
+    """Eq. 15: mean squared distance ||x - y||^2 of the normalised embeddings of positive pairs.
 
     Args:
-        first, second: (n, d), row by row the two sentences of a positive pair.
+        first, second: (n, d), embeddings of the first and the second sentence of each positive pair.
 
     Raises:
-        ValueError: no pair is given, or the shapes differ.
+        ValueError: there is no pair, or the shapes differ.
     """
     first, second = _normalised(first), _normalised(second)
     if first.shape != second.shape or len(first) == 0:
@@ -23,12 +23,15 @@ def alignment(first: Embeddings, second: Embeddings) -> float:
 
 
 def uniformity(embeddings: Embeddings) -> float:
-    """Eq. 16: log of the mean of exp(-2 ||x - y||^2) over all pairs of different rows of `embeddings` (n, d).
+    """Eq. 16: log of the mean of exp(-2 ||x - y||^2) over all pairs of different rows of normalised embeddings.
 
-    Rows are normalised here. Memory is one block of the similarity matrix, not (n, n, d).
+    Only one block of the similarity matrix is in memory at a time.
+
+    Args:
+        embeddings: (n, d), normalised here.
 
     Raises:
-        ValueError: fewer than two embeddings.
+        ValueError: there are fewer than two embeddings.
     """
     embeddings = _normalised(embeddings)
     n = len(embeddings)
@@ -37,7 +40,7 @@ def uniformity(embeddings: Embeddings) -> float:
     total = 0.0
     for start in range(0, n, _BLOCK):
         block = embeddings[start : start + _BLOCK]
-        # ||x - y||^2 = 2 - 2 x.y on the unit sphere; every pair once, from the columns right of the diagonal.
+        # On the unit sphere ||x - y||^2 = 2 - 2 x.y. The part right of the diagonal has every pair once.
         potentials = np.exp(4 * (block @ embeddings[start:].T) - 4)  # (block, n - start)
         total += np.triu(potentials, k=1).sum()
     return float(np.log(total / (n * (n - 1) / 2)))
@@ -46,15 +49,19 @@ def uniformity(embeddings: Embeddings) -> float:
 def mcse_alignment_uniformity(
     first: Embeddings, second: Embeddings, scores: np.ndarray, batch_size: int = 128
 ) -> tuple[float, float]:
-    """Alignment and uniformity as MCSE's fork of SentEval reports them, kept apart from Eq. 15 and 16.
+    """Alignment and uniformity as MCSE's fork of SentEval computes them, which differ from Eq. 15 and 16.
 
-    Both are computed batch by batch over the pairs in their file's order and averaged over the batches: alignment
-    over the pairs scored 4 or more (0 for a batch without one), uniformity over the batch's 2 * `batch_size`
-    sentences, repeated sentences included.
+    Both are computed for each batch of pairs, in the order of the file, and averaged over the batches: alignment over
+    the pairs with a score of at least 4 (0 for a batch without any), uniformity over the 2 * `batch_size` sentences of
+    the batch, repeated sentences included.
 
     Args:
-        first, second: (n, d), row by row the two sentences of a pair.
+        first, second: (n, d), embeddings of the first and the second sentence of each pair.
         scores: (n,), gold scores between 0 and 5.
+        batch_size: number of pairs in a batch.
+
+    Returns:
+        Alignment and uniformity.
     """
     alignments, uniformities = [], []
     for start in range(0, len(scores), batch_size):

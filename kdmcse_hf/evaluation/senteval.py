@@ -1,16 +1,17 @@
-"""Readers of SentEval's data directory. Lines are split at tabs with no quoting rules, words at white space."""
+"""Readers of SentEval's data directory. Its files have columns between tabs, and quotes have no special meaning."""
 
 import math
 import pathlib
 from collections.abc import Iterator
 
-# One pair is (sentence1, sentence2, score); a task is its subsets by name, in the papers' order.
+# A pair is (sentence1, sentence2, score). A task is a dict of its subsets, in the papers' order.
 Pair = tuple[str, str, float]
 Subsets = dict[str, list[Pair]]
 
+# The subsets of each task.
 YEARS = {
     "STS12": ("MSRpar", "MSRvid", "SMTeuroparl", "surprise.OnWN", "surprise.SMTnews"),
-    "STS13": ("FNWN", "headlines", "OnWN"),  # SMT needs a licence; no paper of this line reports it
+    "STS13": ("FNWN", "headlines", "OnWN"),  # without SMT, which needs a licence and which these papers do not report
     "STS14": ("deft-forum", "deft-news", "headlines", "images", "OnWN", "tweet-news"),
     "STS15": ("answers-forums", "answers-students", "belief", "headlines", "images"),
     "STS16": ("answer-answer", "headlines", "plagiarism", "postediting", "question-question"),
@@ -20,11 +21,16 @@ SICK_FILES = {"train": "SICK_train.txt", "validation": "SICK_trial.txt", "test":
 
 
 def read_year(data: pathlib.Path, task: str) -> Subsets:
-    """STS12 to STS16; pairs without a gold score (STS15, STS16) are left out.
+    """Read one of STS12 to STS16. Pairs without a gold score, which STS15 and STS16 have, are left out.
+
+    Args:
+        data: SentEval's data directory.
+        task: one of `YEARS`.
 
     Raises:
         FileNotFoundError: a subset's file is missing.
-        ValueError: a line is not a pair, a score is not a number between 0 and 5, or the two files differ in length.
+        ValueError: a line is not a pair, a score is not a number between 0 and 5, or a subset's two files differ in
+            length.
     """
     subsets = {}
     for subset in YEARS[task]:
@@ -32,7 +38,7 @@ def read_year(data: pathlib.Path, task: str) -> Subsets:
         gold = sentences.with_name(f"STS.gs.{subset}.txt")
         if not gold.is_file():
             raise FileNotFoundError(f"{gold} is missing: it holds the gold scores of {sentences.name}")
-        # Further columns are left out, as in STS-B.
+        # Columns after the two sentences are ignored.
         pairs, scores = [row[:2] for row in read_rows(sentences, 2)], list(read_lines(gold))
         if len(pairs) != len(scores):
             raise ValueError(f"{sentences} has {len(pairs)} pairs but {gold.name} has {len(scores)} lines")
@@ -45,24 +51,24 @@ def read_year(data: pathlib.Path, task: str) -> Subsets:
 
 
 def read_stsb(data: pathlib.Path, split: str) -> Subsets:
-    """One split of STS-B: sentences in columns 6 and 7, the score in column 5."""
+    """Read one split of STS-B: sentences in columns 6 and 7, the score, between 0 and 5, in column 5."""
     path = find_file(data, "STS/STSBenchmark", "STSBenchmark", "", name=STSB_FILES[split])
     rows = enumerate(read_rows(path, 7), 1)
     return {"STS-B": [(row[5], row[6], parse_score(row[4], path, line, 0, 5)) for line, row in rows]}
 
 
 def read_sick(data: pathlib.Path, split: str) -> Subsets:
-    """One split of SICK, scored between 1 and 5."""
+    """Read one split of SICK: sentences in columns 2 and 3, the score, between 1 and 5, in column 4."""
     path = find_file(data, "SICK", name=SICK_FILES[split])
     rows = list(enumerate(read_rows(path, 4), 1))[1:]  # the first line is the header
     return {"SICK-R": [(row[1], row[2], parse_score(row[3], path, line, 1, 5)) for line, row in rows]}
 
 
 def find_file(data: pathlib.Path, *folders: str, name: str) -> pathlib.Path:
-    """The first `data/folder/name` that exists.
+    """The first file `data/folder/name` that exists, for the folders in their order.
 
     Raises:
-        FileNotFoundError: none exists; all places looked at are named.
+        FileNotFoundError: none exists; the message names all of them.
     """
     places = [data / folder / name for folder in folders]
     for place in places:
@@ -73,9 +79,12 @@ def find_file(data: pathlib.Path, *folders: str, name: str) -> pathlib.Path:
 
 
 def read_lines(path: pathlib.Path, encoding: str = "utf-8-sig") -> Iterator[str]:
-    """The lines of a file without their ends (LF or CR LF) and without a byte-order mark.
+    """The lines of a file, without line ends (LF or CR LF) and without a byte-order mark.
 
-    Unlike `str.splitlines`, this keeps a line whole that holds a form feed or a Unicode line separator.
+    Form feeds and Unicode line separators do not end a line here, as they do for `str.splitlines`.
+
+    Raises:
+        ValueError: the file is not text in this encoding.
     """
     with path.open(encoding=encoding, newline="\n") as lines:
         try:
@@ -86,10 +95,10 @@ def read_lines(path: pathlib.Path, encoding: str = "utf-8-sig") -> Iterator[str]
 
 
 def read_rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
-    """The tab-separated columns of each line, each with single spaces between words, as SentEval feeds them.
+    """The tab-separated columns of each line, with single spaces between words, as SentEval passes them to models.
 
     Raises:
-        ValueError: a line has fewer than `columns` columns, or the file has no line.
+        ValueError: a line has fewer than `columns` columns, or the file is empty.
     """
     number = 0
     for number, line in enumerate(read_lines(path), 1):
@@ -104,8 +113,13 @@ def read_rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
 def parse_score(text: str, path: pathlib.Path | str, row: int, low: float, high: float) -> float:
     """A gold score as a number.
 
+    Args:
+        text: what the file holds.
+        path, row: where it stands, for the message.
+        low, high: the range that is allowed.
+
     Raises:
-        ValueError: it is not a finite number between `low` and `high`; file and row are named.
+        ValueError: the text is not a finite number between `low` and `high`.
     """
     try:
         score = float(text)

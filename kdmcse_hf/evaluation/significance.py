@@ -1,4 +1,4 @@
-"""Is a difference between two settings real? Student's t-tests over the seeds they were trained with."""
+"""Student's t-tests of the difference between two settings, each trained with several seeds."""
 
 import math
 import warnings
@@ -8,25 +8,25 @@ from scipy import stats
 
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (n - 1); one value has no deviation."""
+    """Mean and sample standard deviation (divided by n - 1); the deviation of a single value is None."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def compare(first: dict[int, float], second: dict[int, float]) -> dict[str, float | int | None]:
-    """Both t-tests of first minus second.
+    """The independent and the paired two-sided t-test of first minus second.
 
-    The independent one (equal variances), which the paper reports, takes all seeds; the paired one those that both
-    have, since runs of one seed see the same batches.
+    The independent test, which the paper reports, assumes equal variances and takes all seeds. The paired test takes
+    the seeds that both settings have; it is appropriate because runs with the same seed see the same batches.
 
     Args:
-        first, second: score of each seed.
+        first, second: the score for each seed.
 
     Returns:
-        `difference` of the means; `t`, `p` independent; `paired_t`, `paired_p`; `n`, the number of paired seeds. None
-        stands where a test is not defined: fewer than two seeds, or no variance.
+        `difference` of the means; `t` and `p` of the independent test; `paired_t` and `paired_p`; `n`, the number of
+        paired seeds. `t` and `p` are None if a test is not defined, for lack of seeds or of variance.
 
     Raises:
-        ValueError: a side without a score.
+        ValueError: one of the settings has no score.
     """
     if not first or not second:
         raise ValueError(f"a comparison needs scores on both sides, found {len(first)} and {len(second)}")
@@ -39,7 +39,7 @@ def compare(first: dict[int, float], second: dict[int, float]) -> dict[str, floa
 
 
 def compare_published(first: tuple[float, float], second: tuple[float, float], runs: int) -> dict[str, float | None]:
-    """The independent test from printed means and standard deviations, taken as those of a sample of `runs`."""
+    """The independent t-test from published means and standard deviations (mean, deviation), each over `runs` runs."""
     t, p = _finite(*stats.ttest_ind_from_stats(*first, runs, *second, runs))
     return {"difference": first[0] - second[0], "t": t, "p": p}
 
@@ -48,7 +48,7 @@ def _test(test, first: list[float], second: list[float]) -> tuple[float | None, 
     if min(len(first), len(second)) < 2:
         return None, None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of equal scores, which come back as None
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy warns of equal scores, for which the result is None
         return _finite(*test(first, second))
 
 

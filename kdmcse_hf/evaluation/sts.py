@@ -1,4 +1,4 @@
-"""Semantic textual similarity: the STS-B loader for training, the scorer, and the seven tasks of the papers."""
+"""Semantic textual similarity: STS-B for training, the scores of embeddings, and the seven tasks of the papers."""
 
 import csv
 import hashlib
@@ -6,38 +6,39 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable
+from typing import Any
 
 import datasets
 import numpy as np
 import torch
 
+from ..encoding.sentence_encoder import SentenceEncoder
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
-from .encoder import SentenceEncoder
-from .hub import load_hub_task
+from .mteb_sets import load_hub_task
 from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
+from .tasks import STS_DEV
 
-STS_TASKS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
 COLUMNS = ["sentence1", "sentence2", "score"]
-# SHA-256 of the 1,500 gold scores of STS-B dev, sorted, with three digits.
+# SHA-256 of the 1,500 gold scores of STS-B dev, sorted, with three decimals.
 _STSB_DEV = "a8fa2f1c4ecb02e6d4d821617e9102cd183beb0dcae1c8774e50984cd18e6437"
 
 
 def sts_scores(first: np.ndarray | torch.Tensor, second: np.ndarray | torch.Tensor, scores: np.ndarray) -> dict:
-    """Scores embeddings of STS pairs against gold scores between 0 and 5.
+    """Score the embeddings of STS pairs against gold scores between 0 and 5.
 
     Args:
-        first, second: (n, d), embeddings of the first and the second sentence of every pair.
+        first, second: (n, d), embeddings of the first and the second sentence of each pair.
         scores: (n,), gold scores.
 
     Returns:
-        `spearman` and `pearson`, x100, of the cosines with the gold scores; `alignment` (Eq. 15) over the pairs
-        scored 4 or more, 0.8 of the scale, NaN where there is none; `uniformity` (Eq. 16) over the 2n embeddings,
-        a sentence that occurs k times counted k times, all pairs of different rows.
+        `spearman` and `pearson`, x100: correlations of cosine similarities with the gold scores. `alignment` (Eq. 15)
+        over the pairs with a score of at least 4; NaN if there is none. `uniformity` (Eq. 16) over all pairs of the 2n
+        embeddings, where a sentence that occurs k times counts k times.
 
     Raises:
-        ValueError: NaN or infinity in an embedding, constant similarities (a collapsed encoder), constant gold
-            scores, or fewer than two pairs.
+        ValueError: an embedding holds NaN or infinity, the similarities are all equal (a collapsed encoder), the gold
+            scores are all equal, or there are fewer than two pairs.
     """
     first, second, scores = _array(first), _array(second), _array(scores)
     result = correlations(cosine_similarities(first, second), scores)
@@ -48,18 +49,21 @@ def sts_scores(first: np.ndarray | torch.Tensor, second: np.ndarray | torch.Tens
 
 
 def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset:
-    """The STS Benchmark, or a file in its place, as columns `sentence1`, `sentence2` and `score`.
+    """Load the STS Benchmark, or other scored pairs in its place.
 
     Args:
         source: `None` for the Hub's `mteb/stsbenchmark-sts`; a SentEval data directory (the one that holds
-            `STS/STSBenchmark`, or `STSBenchmark` itself); or one csv, tsv, json or jsonl file with these columns,
-            whose scores may lie on any finite range.
-        split: `train`, `validation` or `test`; a single file has no splits and ignores it.
+            `STS/STSBenchmark`, or `STSBenchmark` itself); or one csv, tsv, json or jsonl file with the columns below,
+            whose scores may be any finite numbers.
+        split: `train`, `validation` or `test`. A single file has no splits and ignores it.
+
+    Returns:
+        Columns `sentence1`, `sentence2` and `score`.
 
     Raises:
         FileNotFoundError: `source`, or the split's file in it, does not exist.
-        ValueError: an unknown split or file type, a missing column, an empty set, a score that is not a finite
-            number, or not between 0 and 5 in STS-B itself. The message names the file and the row.
+        ValueError: the split or the kind of file is unknown, a column is missing, there are no pairs, or a score is
+            not a finite number (in STS-B: a number between 0 and 5). The message names the file and the row.
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split={split!r} is not one of 'train', 'validation', 'test'")
@@ -73,12 +77,16 @@ def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset
 
 
 def load_sts_task(name: str, data: str | None) -> Subsets:
-    """The labelled pairs of one task, subset by subset, from the SentEval directory `data` or, for `None`, the Hub.
+    """Load the pairs of one STS task that have a gold score, by subset.
 
     Args:
-        name: one of `STS_TASKS`, or `STS-B-dev`. STS-B and SICK-R are their test sets, as in the papers.
+        name: one of `tasks.STS_TASKS`, or `STS-B-dev`. Of STS-B and SICK-R the test sets are loaded, as in the papers.
+        data: SentEval's data directory; None for the Hub.
+
+    Raises:
+        FileNotFoundError, ValueError, ConnectionError: see the readers in `senteval` and `mteb_sets`.
     """
-    if name == "STS-B-dev":
+    if name == STS_DEV:
         return load_hub_task("STS-B", "validation") if data is None else read_stsb(pathlib.Path(data), "validation")
     if data is None:
         return load_hub_task(name, "test")
@@ -90,19 +98,24 @@ def load_sts_task(name: str, data: str | None) -> Subsets:
 
 
 def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> dict:
-    """Scores one task by the papers' protocol "all": one correlation over the concatenated subsets.
+    """Score one STS task by the papers' protocol "all": one correlation over the pairs of all subsets together.
+
+    Args:
+        encoder: the model.
+        name: of the task.
+        subsets: pairs of the task, from `load_sts_task`.
 
     Returns:
-        `spearman`, `pearson` (x100) and `n` over all pairs; `subsets` with the same of each subset, and
-        `spearman_mean` and `spearman_wmean`, their mean plain and weighted by pairs, where the task has more than
-        one; for `STS-B-dev` also `alignment`, `uniformity` (Eq. 15 and 16, see `sts_scores`), `mcse_alignment` and
-        `mcse_uniformity` (see `mcse_alignment_uniformity`).
+        `spearman`, `pearson` (x100) and `n` over all pairs. `subsets`, the same for each subset, if there are several;
+        then also `spearman_mean` and `spearman_wmean`, the subsets' mean, and their mean weighted by numbers of pairs.
+        For `STS-B-dev` also `alignment` and `uniformity` (see `sts_scores`), `mcse_alignment` and `mcse_uniformity`
+        (see `mcse_alignment_uniformity`).
     """
     dataset = _to_dataset(subsets)
     first, second = encoder.encode_pairs(dataset["sentence1"][:], dataset["sentence2"][:])
     scores = np.asarray(dataset["score"][:])
     similarities = cosine_similarities(first, second)
-    result = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
+    result: dict[str, Any] = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
     if len(subsets) > 1:
         ends = np.cumsum([len(pairs) for pairs in subsets.values()])
         parts = zip(np.split(similarities, ends[:-1]), np.split(scores, ends[:-1]), strict=True)
@@ -112,7 +125,7 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
         values = [subset["spearman"] for subset in result["subsets"].values()]
         result["spearman_mean"] = float(np.mean(values))
         result["spearman_wmean"] = float(np.average(values, weights=[len(pairs) for pairs in subsets.values()]))
-    if name == "STS-B-dev":
+    if name == STS_DEV:
         full = sts_scores(first, second, scores)
         result.update(alignment=full["alignment"], uniformity=full["uniformity"])
         result["mcse_alignment"], result["mcse_uniformity"] = mcse_alignment_uniformity(first, second, scores)
@@ -135,6 +148,8 @@ def _load_file(path: pathlib.Path) -> datasets.Dataset:
 
 
 def _read_records(path: pathlib.Path) -> list[dict]:
+    # Not read by `dataset_files.open_dataset`, as training data are: the csv reader of `datasets` takes sentences such
+    # as "null" or "NA" for missing ones and applies quoting rules to .tsv files, and its errors name no row.
     if path.suffix not in (".csv", ".tsv", ".json", ".jsonl"):
         raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
     try:
@@ -160,17 +175,20 @@ def _to_dataset(subsets: Subsets) -> datasets.Dataset:
 
 def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
     if isinstance(values, torch.Tensor):
-        # numpy has no bfloat16.
+        # Through float64, because numpy has no bfloat16.
         values = values.detach().double().cpu().numpy()
     return np.asarray(values, dtype=np.float64)
 
 
 def pairs_name(pairs: datasets.Dataset) -> str:
-    """How to speak of STS pairs: `STS-B dev`, or a user's own with their number."""
+    """Name of STS pairs in cards and messages: `STS-B dev`, or `own pairs` with their number."""
     return "STS-B dev" if is_stsb_dev(pairs["score"]) else f"own pairs ({len(pairs)})"
 
 
 def is_stsb_dev(scores: Iterable[float]) -> bool:
-    """Whether gold scores are those of the public STS-B dev set, in any order; sentences may be tokenised."""
+    """Whether gold scores are those of the public STS-B dev set, in any order.
+
+    The scores alone are compared, because copies of the set differ in how their sentences are tokenised.
+    """
     digits = " ".join(f"{score:.3f}" for score in sorted(round(float(score), 3) for score in scores))
     return hashlib.sha256(digits.encode()).hexdigest() == _STSB_DEV

@@ -1,19 +1,19 @@
-"""SentEval's seven transfer tasks: a logistic regression on frozen sentence embeddings, its strength chosen on dev."""
+"""SentEval's seven transfer tasks: logistic regression on frozen sentence embeddings, its penalty chosen on dev."""
 
 import pathlib
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
-from .encoder import SentenceEncoder
+from ..encoding.sentence_encoder import SentenceEncoder
 from .senteval import find_file, read_lines, read_rows
 
-TRANSFER_TASKS = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 FOLDS, SEED = 10, 1111
-# Inverse strengths of the L2 penalty that SentEval's scikit-learn classifiers choose from.
+# Inverse strengths of the L2 penalty, from which SentEval's scikit-learn classifiers choose.
 STRENGTHS = [2.0**power for power in range(-2, 4)]
 TREC_STRENGTHS = [2.0**power for power in range(-1, 6)]
 BINARY_FILES = {
@@ -26,26 +26,30 @@ BINARY_FILES = {
 
 @dataclass
 class Split:
-    """Labelled texts: one column of n sentences, or two for pairs, and n labels."""
+    """Labelled texts: one column of n sentences, or two columns for n pairs, and n labels."""
 
     columns: list[list[str]]
     labels: np.ndarray
 
 
 def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
-    """The splits of a task: `all` for MR, CR, SUBJ, MPQA, which are cross-validated; else `train`, `test`[, `dev`].
+    """Load the splits of a transfer task.
 
     Args:
-        name: one of `TRANSFER_TASKS`.
-        data: SentEval's data directory.
+        name: one of `tasks.TRANSFER_TASKS`.
+        data: SentEval's data directory; there is no copy on the Hub to take instead.
+
+    Returns:
+        `all` for MR, CR, SUBJ and MPQA, which are cross-validated; `train` and `test`, for SST2 also `dev`, otherwise.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing, a line is not of the task's form; file and line are named.
+        FileNotFoundError, ValueError: `data` is None, a file is missing, or a line does not have the task's format;
+            the message names file and line.
     """
     if data is None:
         raise ValueError(
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
-            "Give --data DIR, SentEval's data/downstream directory"
+            "Give SentEval's data/downstream directory as data"
         )
     folder = pathlib.Path(data)
     if name in BINARY_FILES:
@@ -62,14 +66,20 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
 
 
 def evaluate_transfer_task(encoder: SentenceEncoder, name: str, splits: dict[str, Split]) -> dict:
-    """Accuracy by SentEval's protocol, with scikit-learn's logistic regression.
+    """Score one transfer task by SentEval's protocol, with scikit-learn's logistic regression.
 
-    MR, CR, SUBJ and MPQA: 10-fold cross-validation, the strength chosen by 10 inner folds of each. TREC and MRPC:
-    the strength chosen by 10-fold cross-validation on train, accuracy on test. SST2: chosen on dev. Features are the
-    embedding u, for MRPC [|u - v|, u * v].
+    For MR, CR, SUBJ and MPQA: 10-fold cross-validation, where each fold chooses the strength of the penalty by 10
+    inner folds. For TREC and MRPC: the strength is chosen by 10-fold cross-validation on train, and accuracy is
+    measured on test. For SST2 the strength is chosen on dev. The features are the embedding u of a sentence, or
+    [|u - v|, u * v] of a pair (MRPC).
+
+    Args:
+        encoder: the model.
+        name: of the task.
+        splits: from `load_transfer_task`.
 
     Returns:
-        `accuracy` and `dev_accuracy` (x100), `n` test examples, for MRPC also `f1` (x100).
+        `accuracy` on test and `dev_accuracy` (both x100), the number `n` of test examples, for MRPC also `f1` (x100).
 
     Raises:
         ImportError: scikit-learn is missing.
@@ -107,7 +117,7 @@ def _features(encoder: SentenceEncoder, split: Split) -> np.ndarray:
     return np.concatenate([np.abs(first - second), first * second], axis=1)
 
 
-def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> "LogisticRegressionCV":  # noqa: F821
+def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> Any:
     folds = sklearn.model_selection.StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
     return sklearn.linear_model.LogisticRegressionCV(
         Cs=strengths,
@@ -120,7 +130,7 @@ def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> "LogisticRe
     )
 
 
-def _best_score(model: "LogisticRegressionCV") -> float:  # noqa: F821
+def _best_score(model: Any) -> float:
     return 100 * float(model.scores_.mean(axis=0).max())
 
 

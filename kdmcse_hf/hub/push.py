@@ -1,7 +1,6 @@
-"""Pushing one repository and proving that what arrived is what was sent."""
+"""Pushing one repository, and verifying by a download that it arrived unchanged."""
 
 import dataclasses
-import hashlib
 import pathlib
 import re
 import tempfile
@@ -9,10 +8,12 @@ import tempfile
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from ..card import name_repository
-from .process import Target, ask_hub
-from .rescore import Pairs, compare
-from .staging import STAGING, check_repository, repository_files, staged
+from ..card.model_card import name_repository
+from ..files import sha256
+from .compare import Pairs, compare
+from .private_copy import STAGING, staged
+from .repository_files import check_repository, repository_files
+from .worker_client import Target, ask_hub
 
 _BRANCH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 
@@ -21,10 +22,12 @@ _BRANCH = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 class Pushed:
     """Outcome of a push.
 
-    repo_id, url, revision: where the model is; None where it did not get there.
-    problem: what went wrong, None if the model is there and, where that was asked for, proven to be.
-    proof: what was compared after download, in words.
-    later: command that mends the problem, where it is another than the one that was given.
+    Attributes:
+        repo_id: the repository on the Hub.
+        url, revision: address and commit of the model there; None if it was not pushed.
+        problem: what went wrong; None if the model was pushed and, where that was asked for, verified.
+        proof: what was compared after the download, in words; None if nothing was verified.
+        later: the command line that pushes the model later; None if the command just given can be repeated.
     """
 
     repo_id: str
@@ -42,10 +45,10 @@ class Pushed:
 
 
 def check_target(target: Target) -> None:
-    """Refuse what is no repository name or branch before anything is made of it.
+    """Refuse an invalid repository name or branch, before a request to the Hub is made with it.
 
     Raises:
-        ValueError: with what is allowed.
+        ValueError: the name or the branch is not allowed; the message says what is.
     """
     try:
         validate_repo_id(target.repo_id)
@@ -58,7 +61,14 @@ def check_target(target: Target) -> None:
 
 
 def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float) -> Pushed:
-    """Push a private copy (`staging.stage`) whole, as one commit, or as none if the branch holds it already."""
+    """Push a private copy as one commit; no commit is made if the branch holds the same files already.
+
+    Args:
+        copy: folder made by `private_copy.stage`.
+        target: the repository on the Hub.
+        message: of the commit.
+        deadline: seconds that the push may take.
+    """
     try:
         check_repository(copy)
     except (OSError, ValueError) as error:
@@ -71,16 +81,27 @@ def push_copy(copy: pathlib.Path, target: Target, message: str, deadline: float)
 
 
 def verify(copy: pathlib.Path, pushed: Pushed, target: Target, pairs: Pairs | None, deadline: float) -> Pushed:
-    """Download a pushed revision anew, compare every file with the copy, load it and compare its similarities."""
+    """Download a pushed revision and compare it with the copy that was sent: every file, and the model's similarities.
+
+    Args:
+        copy: folder that was pushed.
+        pushed: outcome of the push.
+        target: the repository on the Hub, with the token.
+        pairs: STS pairs; see `compare.compare`.
+        deadline: seconds that the download may take.
+
+    Returns:
+        `pushed` with `proof`, or with `problem` where something differs or cannot be downloaded.
+    """
     names = [path.as_posix() for path in repository_files(copy)]
     try:
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=copy.parent, ignore_cleanup_errors=True) as cache:
-            where = dataclasses.replace(target, repo_id=pushed.repo_id, revision=pushed.revision)
+            where = dataclasses.replace(target, repo_id=pushed.repo_id, revision=pushed.revision)  # type: ignore[arg-type]
             answer = ask_hub("fetch", where, deadline, cache_dir=cache, files=names)
             if not answer["ok"]:
                 raise ConnectionError(answer["reason"])
             arrived = pathlib.Path(answer["directory"])
-            if different := [name for name in names if _digest(copy / name) != _digest(arrived / name)]:
+            if different := [name for name in names if not _is_same(copy / name, arrived / name)]:
                 raise ValueError(f"{', '.join(different)} came back changed")
             proof = f"all {len(names)} files downloaded again with equal SHA-256, {compare(copy, arrived, pairs)}"
             return dataclasses.replace(pushed, proof=proof)
@@ -96,30 +117,30 @@ def push_repository(
     pairs: Pairs | None = None,
     deadline: float = 1200.0,
 ) -> Pushed:
-    """Push a model repository, its card's commands naming the target, and verify it; nothing is sent unless whole.
+    """Push a model repository and verify it. An incomplete repository is refused before anything is sent.
+
+    The commands in the pushed card name the target, whatever the folder is called.
 
     Args:
         directory: output_dir of a training run, or a checkpoint of it that was best.
-        target: repository on the Hub.
+        target: the repository on the Hub.
         message: of the commit.
-        pairs: sentences to compare the similarities of; see `rescore.compare`.
-        deadline: seconds that sending, and receiving, may take each.
+        pairs: STS pairs for the verification; see `compare.compare`.
+        deadline: seconds that the push may take, and again the verification.
 
     Raises:
-        FileNotFoundError, ValueError: no whole repository, or a name that is not allowed.
-        OSError: no room for the copy.
+        FileNotFoundError, ValueError: the folder is not one whole repository, or the name or branch is not allowed.
+        OSError: there is no room for the private copy.
     """
     check_target(target)
     check_repository(directory)
     with staged(directory) as copy:
-        if "/" in target.repo_id:  # without a namespace the card keeps the name it has
+        # Without a namespace the name on the Hub is not known yet: the card keeps its own.
+        if "/" in target.repo_id:
             name_repository(copy, target.repo_id)
         pushed = push_copy(copy, target, message, deadline)
         return pushed if pushed.problem else verify(copy, pushed, target, pairs, deadline)
 
 
-def _digest(path: pathlib.Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_same(sent: pathlib.Path, arrived: pathlib.Path) -> bool:
+    return arrived.is_file() and sha256(sent) == sha256(arrived)

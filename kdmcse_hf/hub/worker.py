@@ -1,9 +1,9 @@
-"""The process that talks to the Hub: one request a line on stdin, one answer a line on stdout, both JSON.
+"""The process that talks to the Hub. It reads one JSON request per line from stdin and answers with a line on stdout.
 
-A push is a process of its own because nothing less bounds it: hf_xet has no timeouts, and only a process can be
-killed. It is started as a file and imports huggingface_hub alone, since the package takes seconds to import. All
-retries are made here, with one policy for all requests: huggingface_hub repeats some of them and waits without limit
-where a server says so.
+A push runs in a process of its own because nothing else can stop it at its deadline: hf_xet has no timeouts, and a
+thread cannot be killed. The process is started from this file, which imports huggingface_hub alone, because importing
+the package takes seconds. Retries are made here, by one policy for all requests. The retries of huggingface_hub are
+switched off: it repeats only some requests, and waits for as long as a server tells it to.
 """
 
 import dataclasses
@@ -35,20 +35,20 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import parse_ratelimit_headers
 
-# What a loader would take in place of a file of ours: an earlier model's weights and tokenizer leave with the commit.
+# Files of an earlier model that a loader would take in place of ours: weights and tokenizers. A push deletes them.
 STALE = re.compile(
     r"[^/]*\.(safetensors|bin|pt|pth|pkl|ckpt|h5|msgpack|index\.json|model)|tokenizer[^/]*|vocab[^/]*|merges\.txt"
     r"|(special_tokens_map|added_tokens|sentence_bert_config)\.json"
 )
-# What was made of earlier weights, or scored with them, leaves where the weights change.
+# Exports and scores of earlier weights. A push that changes the weights deletes them.
 OF_WEIGHTS = re.compile(r"(onnx|openvino|\.eval_results)/.*")
 PERMANENT_STATUS = (400, 401, 402, 403, 413, 422)
-# Of httpx2, or of httpx with older versions of huggingface_hub.
+# huggingface_hub's HTTP client; its class depends on the version.
 _LIBRARY_CLIENT = get_session()
 
 
 class HubError(Exception):
-    """An answer that says no, or no answer: `status` and `retry_after` (seconds) where the server gave them."""
+    """The Hub refused a request or did not answer; `status` and `retry_after` (seconds) where the server gave them."""
 
     def __init__(self, message: str, status: int | None = None, retry_after: float = 0.0):
         super().__init__(message)
@@ -56,7 +56,7 @@ class HubError(Exception):
 
 
 class Refused(Exception):
-    """What no repetition would mend, in words for the user."""
+    """A problem that further attempts cannot mend, in words for the user."""
 
 
 PERMANENT = (Refused, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled)
@@ -64,7 +64,7 @@ PERMANENT = (Refused, HFValidationError, LocalTokenNotFoundError, OfflineModeIsE
 
 @dataclasses.dataclass
 class Failure:
-    """What an exception means for a further attempt."""
+    """What an exception means: its reason, whether further attempts are useless, seconds to wait before the next."""
 
     reason: str
     permanent: bool
@@ -72,7 +72,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException, token: str | None) -> "Failure":
-        """Uploads in threads wrap what happened: the innermost cause that the Hub or the network gave counts."""
+        """Classify an exception. Uploads wrap the original error, so the innermost error of Hub or network counts."""
         chain = list(_causes(error))
         for cause in reversed(chain):
             if isinstance(cause, HubError):
@@ -83,20 +83,24 @@ class Failure:
 
 
 def redact(text: str, token: str | None) -> str:
-    """No token and no signed address in anything that is shown, logged or written."""
+    """A text without tokens and without the signatures of addresses, fit to be shown, logged or written."""
     if token:
         text = text.replace(token, "<token>")
     text = re.sub(r"\b(hf|api_org)_\w{6,}", "<token>", text)
     return re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
-class OneTry(type(_LIBRARY_CLIENT)):
-    """The library's client without its repetitions: what they would repeat is raised as `HubError`."""
+class OneTry(type(_LIBRARY_CLIENT)):  # type: ignore[misc]
+    """The library's HTTP client without its retries: an error for which it would repeat a request is raised."""
 
     def send(self, request, **options):
-        """Send one request; `HubError` where no answer comes or one that says to come again."""
+        """Send one request.
+
+        Raises:
+            HubError: no answer came, or one that asks for a later attempt (status 408, 429 or 500 and above).
+        """
         where = f"{request.method} {request.url.copy_with(query=None)}"
-        # Some of the library's requests have limits of their own, or ask for none.
+        # Some of the library's requests have a time limit of their own, or switch it off.
         request.extensions["timeout"] = self.timeout.as_dict()
         try:
             response = super().send(request, **options)
@@ -113,7 +117,7 @@ class OneTry(type(_LIBRARY_CLIENT)):
 
 
 def check(api: HfApi, request: dict) -> dict:
-    """Is the token valid, may it write where the repository is to be? The repository is made if it is not there."""
+    """Check that the token is valid and may write to the repository, which is made if it is not there."""
     user = api.whoami()
     repo_id = _with_namespace(request["repo_id"], user)
     _refuse_read_only(user, repo_id)
@@ -122,11 +126,12 @@ def check(api: HfApi, request: dict) -> dict:
 
 
 def push(api: HfApi, request: dict) -> dict:
-    """Make the head of the branch hold the `files` of `directory`, by one commit; by none where it holds them already.
+    """Make one commit after which the branch holds the `files` of `directory`; none if it holds them already.
 
-    An answer may get lost after the commit was made: so each attempt looks at the head first, and the commit names
-    the head it was made for, by which the Hub refuses a second one. The files are named by who asks: those that are
-    found there may have become fewer since, and what is not among them is taken for an earlier model's.
+    The Hub's answer may get lost after the commit was made. Each attempt therefore looks at the head of the branch
+    first, and the commit names that head as its parent, so that the Hub refuses to make it twice. The request lists
+    the files because those in the directory may have become fewer, and a file that is not listed may be deleted on the
+    Hub.
     """
     directory = pathlib.Path(request["directory"])
     files = {name: directory / name for name in request["files"]}
@@ -156,7 +161,7 @@ def push(api: HfApi, request: dict) -> dict:
 
 
 def fetch(api: HfApi, request: dict) -> dict:
-    """Download the named files of one revision into a new cache; returns their directory."""
+    """Download the listed files of one revision into a new cache, and return their directory."""
     path = snapshot_download(
         request["repo_id"],
         revision=request["revision"],
@@ -176,8 +181,8 @@ def answer(request: dict) -> dict:
 
     Args:
         request: `action`; `repo_id`, `revision`, `private`, `token` (None: the one of this machine); `attempts`,
-            `first_wait` (seconds, doubled each time), `timeout` (seconds without an answer), `deadline` (seconds in
-            all); `parent` (process id); and what the action needs.
+            `first_wait` (seconds, doubled each time), `timeout` (seconds to wait for an answer), `deadline` (seconds
+            in all); `parent` (process id); and what the action needs.
 
     Returns:
         `{"ok": True, ...}` as the action says, or `{"ok": False, "reason", "permanent"}`.
@@ -191,7 +196,7 @@ def answer(request: dict) -> dict:
             if token is None:
                 raise Refused("no token: log in by `hf auth login`, or set HF_TOKEN")
             return {"ok": True, **ACTIONS[request["action"]](api, request)}
-        except Exception as error:  # whatever it was, the answer says so and the caller decides
+        except Exception as error:  # every error becomes an answer, on which the caller decides
             failure = Failure.of(error, token)
         wait = max(request["first_wait"] * 2**attempt, failure.retry_after)
         too_late = time.monotonic() + wait > end
@@ -205,10 +210,10 @@ def answer(request: dict) -> dict:
 
 
 def _head(api: HfApi, request: dict) -> str:
-    """Commit at the head of the branch; repository and branch are made if they are not there."""
+    """The commit at the head of the branch; repository and branch are made if they are not there."""
     repo_id, revision = request["repo_id"], request["revision"]
     try:
-        return api.repo_info(repo_id, revision=revision).sha
+        return api.repo_info(repo_id, revision=revision).sha  # type: ignore[return-value]
     except RevisionNotFoundError:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     except RepositoryNotFoundError:
@@ -216,20 +221,20 @@ def _head(api: HfApi, request: dict) -> str:
             api.create_repo(repo_id, private=request["private"], exist_ok=True)
             if revision != "main":
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
-        except (RepositoryNotFoundError, KeyError) as error:  # being made by somebody else at this moment
+        except (RepositoryNotFoundError, KeyError) as error:  # somebody else is making it at this moment
             raise HubError(f"{repo_id} could be neither found nor made") from error
-    return api.repo_info(repo_id, revision=revision).sha
+    return api.repo_info(repo_id, revision=revision).sha  # type: ignore[return-value]
 
 
 def _remote_files(api: HfApi, repo_id: str, commit: str) -> dict[str, tuple[str, bool]]:
-    """Path -> digest, and whether it is the SHA-256 of a large file or git's of a small one."""
+    """Path -> digest, and whether that is the SHA-256 of a large file (True) or git's SHA-1 of a small one (False)."""
     tree = api.list_repo_tree(repo_id, recursive=True, revision=commit)
     found = [entry for entry in tree if hasattr(entry, "blob_id")]
-    return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}
+    return {entry.path: (entry.lfs.sha256, True) if entry.lfs else (entry.blob_id, False) for entry in found}  # type: ignore[union-attr]
 
 
 def _new(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) -> list[str]:
-    """Files that a commit lacks or holds otherwise."""
+    """Names of the files that a commit lacks or holds with other content."""
     return [
         name for name, path in files.items() if name not in remote or remote[name][0] != _digest(path, remote[name][1])
     ]
@@ -237,8 +242,8 @@ def _new(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path]) ->
 
 def _stale(remote: dict[str, tuple[str, bool]], files: dict[str, pathlib.Path], new: list[str]) -> list[str]:
     weights = any(name.endswith(".safetensors") for name in new)
-    left = [path for path in remote if path not in files]
-    return [path for path in left if STALE.fullmatch(path) or (weights and OF_WEIGHTS.fullmatch(path))]
+    others = [path for path in remote if path not in files]
+    return [path for path in others if STALE.fullmatch(path) or (weights and OF_WEIGHTS.fullmatch(path))]
 
 
 def _digest(path: pathlib.Path, large: bool) -> str:
@@ -254,7 +259,7 @@ def _with_namespace(repo_id: str, user: dict) -> str:
 
 
 def _refuse_read_only(user: dict, repo_id: str) -> None:
-    """Making the repository would not show it: where it is there already, the Hub accepts that of any token."""
+    """Refuse a token without write access; `create_repo` accepts any token if the repository exists."""
     token, namespace = user.get("auth", {}).get("accessToken", {}), repo_id.partition("/")[0]
     scopes = token.get("fineGrained", {}).get("scoped", [])
     writable = {scope["entity"].get("name") for scope in scopes if "repo.write" in scope["permissions"]}
@@ -285,7 +290,10 @@ def _retry_after(response) -> float:
 
 
 def _watch(request: dict, over: threading.Event) -> None:
-    """End the process with its parent, whose next start pushes what is then the best, and at its deadline."""
+    """End this process when its parent has ended, and a minute after its deadline at the latest.
+
+    A run that goes on later pushes what is then the best.
+    """
     end = time.monotonic() + request["deadline"] + 60
     while not over.wait(0.5):
         if os.getppid() != request["parent"] or time.monotonic() > end:
@@ -293,7 +301,7 @@ def _watch(request: dict, over: threading.Event) -> None:
 
 
 def main() -> None:
-    """Answer one request, or with `--stay` one after another."""
+    """Answer one request; with `--stay` go on to answer further ones."""
     answers, sys.stdout = sys.stdout, sys.stderr
     set_client_factory(lambda: OneTry(event_hooks=_LIBRARY_CLIENT.event_hooks, follow_redirects=True))
     for line in sys.stdin:
@@ -302,7 +310,7 @@ def main() -> None:
         threading.Thread(target=_watch, args=(request, over), daemon=True).start()
         print(json.dumps(answer(request)), file=answers, flush=True)
         over.set()
-        if "--stay" not in sys.argv:  # not at the end of stdin: processes forked meanwhile may hold the other end
+        if "--stay" not in sys.argv:  # do not wait for the end of stdin: forked processes may keep it open
             break
 
 

@@ -1,124 +1,109 @@
-"""The demo from an empty folder to a sentence encoder: world, teacher, features, SimCSE, KDMCSE, scores, use."""
+"""The demo from an empty folder to a sentence encoder: world, teacher, features, SimCSE, KDMCSE, scores, page."""
 
-import json
-import shutil
+import os
+import sys
 import time
 from pathlib import Path
 
-import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from kdmcse_hf.evaluation.tables import to_text
+from kdmcse_hf.report.html import check_libraries
 
-from .score import cosines, embed, read_pairs, spearman
+from .progress import libraries_log_to
+from .report import write_demo_report
+from .results import EXAMPLES, Result, difference_to_sentence_transformers, measure, tables
+from .steps import TITLES, TRAINING_FLAGS, extract_teacher_features, train_encoder
 from .world import WorldSettings, build_world
 
-EXAMPLES = (
-    "A tiny crimson orb is to the left of a big box.",
-    "A large crate is to the right of a little red ball.",
-    "A tiny azure fish is to the left of a big box.",
-)
-# Values for this world, not the paper's: its encoder starts from a few seconds of pretraining.
-TRAINING_FLAGS = {
-    "max_steps": 500,
-    "multimodal_period": 2,
-    "per_device_train_batch_size": 64,
-    "learning_rate": 4e-3,
-    "warmup_steps": 0.1,
-    "eval_steps": 100,
-    "save_total_limit": 1,
-    "logging_steps": 100,
-    "seed": 42,
-}
-GROUNDING_WEIGHT = 3.0
+RECIPES = Path(__file__).parents[1]
+STOPPED_BY_CTRL_C = 130  # 128 + 2, as shells have it
 
 
-def run(output_dir: str | Path) -> int:
-    """Runs the whole demo in `output_dir` and prints what it measures; returns the exit status, 0 when all is done.
+def run(output_dir: str | Path, settings: WorldSettings | None = None, flags: dict | None = None) -> int:
+    """Runs the whole demo in `output_dir` and prints what it measures.
 
     The world is taken as it is when `output_dir` holds one of the same settings; the trainings always start afresh.
+
+    Args:
+        settings: sizes of the world.
+        flags: keys of recipes/train.py in place of those in `TRAINING_FLAGS`.
+
+    Returns:
+        The exit status: 0 when all is done, 2 where a library is missing, 130 after Ctrl-C, 1 after SIGTERM.
     """
-    started, output_dir = time.monotonic(), Path(output_dir)
-    world = output_dir / "world"
-    _heading("A world of pictures and sentences, a tokenizer, a small BERT and a small CLIP")
-    measured, reused = build_world(world, WorldSettings())
-    print(f"{world}: {'found whole, used again' if reused else 'built'}")
-    print(f"teacher on unseen pictures: recall@1 {measured['recall@1']:.1%}, recall@5 {measured['recall@5']:.1%}")
-    print(f"  (by chance {1 / measured['settings']['held_out']:.1%} and {5 / measured['settings']['held_out']:.1%})")
-
-    _heading("The frozen teacher's features")
-    status = _extract(world)
-    for objective in ("simcse", "kdmcse"):
-        if status == 0:
-            _heading(f"Training with {objective}")
-            status = _train(objective, world, output_dir / objective)
-    if status != 0:
-        return status
-
-    _heading("Spearman x100 of cosine and score")
-    _print_scores(world, output_dir)
-    _heading("The result in stock AutoModel and SentenceTransformer")
-    _show(output_dir / "kdmcse")
-    print(f"\nThe model is in {output_dir / 'kdmcse'} ({time.monotonic() - started:.0f} s in all).")
+    output_dir = Path(output_dir)
+    log = output_dir / "train.log"
+    try:
+        check_libraries()
+        with libraries_log_to(log):
+            _run(output_dir, settings or WorldSettings(), TRAINING_FLAGS | (flags or {}), log)
+    except ImportError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ndemo: stopped. The same command goes on from what is whole in {output_dir}", file=sys.stderr)
+        return STOPPED_BY_CTRL_C
+    except InterruptedError as error:
+        print(f"demo: {error}. The same command starts this training again", file=sys.stderr)
+        return 1
+    except Exception:
+        print(f"demo: failed; what the libraries said is in {log}", file=sys.stderr)
+        raise
     return 0
 
 
-def _heading(text: str) -> None:
-    print(f"\n== {text} ==", flush=True)
+def _run(output_dir: Path, settings: WorldSettings, flags: dict, log: Path) -> None:
+    started, world = time.monotonic(), output_dir / "world"
+    print("The KDMCSE demo: a small world is drawn, a teacher looks at it, an encoder learns from both.\n", flush=True)
+    manifest, reused = build_world(world, settings)
+    if reused:
+        print(f"{world} is whole and used again: its pictures, its student and its teacher", flush=True)
+    extract_teacher_features(world)
+    for objective in TITLES:
+        train_encoder(objective, world, output_dir / objective, flags, log)
+    results = measure(world, output_dir)
+    page = write_demo_report(world, output_dir, results, manifest, next_steps(output_dir, "python", "recipes"))
+    _print_results(results)
+    print(_in_sentence_transformers(output_dir / "kdmcse"))
+    print(f"Model:  {output_dir / 'kdmcse'}\nReport: {page}   ({time.monotonic() - started:.0f} s in all)\n\nNext:")
+    for step in next_steps(output_dir, _as_typed(Path(sys.executable), "python"), _as_typed(RECIPES, str(RECIPES))):
+        print(f"  # {step['text']}\n  {step['command']}")
 
 
-def _extract(world: Path) -> int:
-    import extract_features
-
-    return extract_features.main(
-        [f"--teacher={world / 'teacher'}", f"--dataset={world / 'pictures'}", f"--output_dir={world / 'features'}"]
-    )
-
-
-def _train(objective: str, world: Path, output_dir: Path) -> int:
-    import train
-
-    shutil.rmtree(output_dir, ignore_errors=True)
-    flags = {
-        "model_name_or_path": world / "student",
-        "objective": objective,
-        "text_dataset": world / "corpus.txt",
-        # SimCSE sees the same captions, as plain sentences: what differs is the teacher alone.
-        "multimodal_dataset": world / "features",
-        "stsb_path": world / "sts-dev.tsv",
-        "output_dir": output_dir,
-        **TRAINING_FLAGS,
-    }
-    if objective == "kdmcse":
-        flags["grounding_weight"] = GROUNDING_WEIGHT
-    return train.main([f"--{name}={value}" for name, value in flags.items()])
+def next_steps(output_dir: Path, python: str, recipes: str) -> list[dict[str, str]]:
+    """Three commands that go on from the demo, each with what it does; `recipes` is the folder of their files."""
+    runs, features = f"{output_dir / 'simcse'} {output_dir / 'kdmcse'}", output_dir / "world" / "features"
+    training = f"{output_dir / 'kdmcse' / 'training.yaml'} --objective mcse --output_dir {output_dir / 'mcse'}"
+    return [
+        {
+            "text": "Compare the two trainings on one page: every loss, every score, every setting that differs.",
+            "command": f"{python} {recipes}/report.py {runs} --output {output_dir / 'runs.html'}",
+        },
+        {
+            "text": "Look at what the teacher knows, and at what a threshold on its similarities would leave out.",
+            "command": f"{python} {recipes}/inspect_teacher.py {features}",
+        },
+        {
+            "text": "Train again with another objective; any key of the file can be given as a flag.",
+            "command": f"{python} {recipes}/train.py {training}",
+        },
+    ]
 
 
-def _print_scores(world: Path, output_dir: Path) -> None:
-    dev, test = read_pairs(world / "sts-dev.tsv"), read_pairs(world / "sts-test.tsv")
-    rows = [("before training", spearman(world / "student", dev), spearman(world / "student", test))]
-    for name in ("simcse", "kdmcse"):
-        results = json.loads((output_dir / name / "all_results.json").read_text(encoding="utf-8"))
-        rows.append((f"after {name}", results["eval_stsb_spearman"], spearman(output_dir / name, test)))
-    print(f"{'':18}{'dev':>8}{'test':>8}")
-    for name, on_dev, on_test in rows:
-        print(f"{name:18}{on_dev:8.2f}{on_test:8.2f}")
+def _print_results(results: list[Result]) -> None:
+    scores, similarities = tables(results)
+    sentences = "\n".join(f"{number}: {sentence}" for number, sentence in enumerate(EXAMPLES, 1))
+    print(f"\n{to_text(scores)}\n\n{sentences}\n{to_text(similarities)}\n")
 
 
-def _show(model_dir: Path) -> None:
-    print("\n".join(f"{index}: {sentence}" for index, sentence in enumerate(EXAMPLES, 1)))
-    model: PreTrainedModel = AutoModel.from_pretrained(model_dir)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(model_dir)
-    _print_matrix("AutoModel, [CLS]", cosines(embed(model, tokenizer, list(EXAMPLES))))
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError:
-        print("SentenceTransformer: skipped; pip install 'kdmcse_hf[sentence-transformers]' to see it")
-        return
-    encoder = SentenceTransformer(str(model_dir), device="cpu")
-    vectors = encoder.encode(list(EXAMPLES), convert_to_tensor=True, show_progress_bar=False)
-    _print_matrix("SentenceTransformer", cosines(vectors))
+def _as_typed(path: Path, elsewhere: str) -> str:
+    """A path as one types it in the current folder, or `elsewhere` where it does not lie below that."""
+    here = Path.cwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else elsewhere
 
 
-def _print_matrix(title: str, matrix: torch.Tensor) -> None:
-    print(f"{title}:")
-    for index, row in enumerate(matrix.tolist(), 1):
-        print(f"  {index} " + "".join(f"{value:7.2f}" for value in row))
+def _in_sentence_transformers(model_dir: Path) -> str:
+    difference = difference_to_sentence_transformers(model_dir)
+    if difference is None:
+        return "SentenceTransformer: not compared; pip install 'kdmcse_hf[sentence-transformers]'"
+    agree = "agree to five digits" if difference < 1e-5 else f"differ by up to {difference:.1e}"
+    return f"The model loads in AutoModel and in SentenceTransformer; their cosines {agree}."

@@ -4,7 +4,6 @@ import random
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from tqdm import tqdm
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -13,6 +12,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     get_linear_schedule_with_warmup,
 )
+
+from . import progress
 
 MAX_LENGTH = 32
 # [SEP] must not have the id 2: CLIP's text model reads that one as "the end is at the highest id" (its old default).
@@ -65,7 +66,7 @@ def pretrain_student(
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 20, steps)
     losses = []
-    for _ in tqdm(range(steps), desc="language model"):
+    for _ in progress.steps("Pretraining a small BERT", steps):
         loss = model(**collate(rng.choices(rows, k=batch_size))).loss
         loss.backward()
         optimizer.step()

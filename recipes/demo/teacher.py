@@ -4,7 +4,6 @@ import random
 
 import torch
 from PIL import Image
-from tqdm import tqdm
 from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
@@ -14,6 +13,7 @@ from transformers import (
     get_cosine_schedule_with_warmup,
 )
 
+from . import progress
 from .picture import SIDE
 from .student import MAX_LENGTH
 
@@ -54,7 +54,7 @@ def train_teacher(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
     model.train()
-    for _ in tqdm(range(steps), desc="teacher"):
+    for _ in progress.steps("Training a small CLIP, the teacher", steps):
         rows = rng.sample(range(len(pictures)), batch_size)
         texts = processor(
             text=[rng.choice(captions[row]) for row in rows], padding=True, truncation=True, return_tensors="pt"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
+from . import progress
 from .language import caption
 from .picture import draw
 from .scene import sample_scene
@@ -98,7 +98,7 @@ def _write_pictures(directory: Path, settings: WorldSettings) -> list[list[str]]
     directory.mkdir()
     rng, captions = random.Random(settings.seed), []
     with open(directory / "metadata.jsonl", "w", encoding="utf-8") as metadata:
-        for index in tqdm(range(settings.pictures), desc="pictures"):
+        for index in progress.steps("Drawing pictures with captions", settings.pictures, "picture"):
             scene = sample_scene(rng)
             name = f"{index:05d}.png"
             draw(scene, rng).save(directory / name)

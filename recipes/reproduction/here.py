@@ -6,12 +6,14 @@ import pathlib
 import time
 import traceback
 
-import train
 import yaml
 from tqdm.auto import tqdm
 
+from kdmcse_hf.commands import train
+from kdmcse_hf.files import write_json
+
 from .jobs import Job
-from .run import clean, missing_tasks, read_json, write_json
+from .run import clean, missing_tasks, read_json
 from .scoring import averages, score
 
 DEV = "STS-B-dev"
@@ -72,7 +74,8 @@ def _train(run: pathlib.Path) -> int:
     if (run / "trained.json").exists() and (run / "model.safetensors").exists():
         return 0
     resumed, start = any(run.glob("checkpoint-*")), time.process_time()
-    status = train.main([str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true"])
+    words = ["--output_dir", str(run), "--auto_resume", "true", "--report", "none"]
+    status = train.main([str(run / "config.yaml"), *words])
     if not status:
         # A part of a run says nothing about how long a run takes.
         write_json(run / "trained.json", {"seconds": None if resumed else round(time.process_time() - start, 1)})

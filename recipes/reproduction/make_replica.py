@@ -3,9 +3,9 @@
 It is a directory of
 
     students/mean2      the first 2 layers of all-MiniLM-L6-v2, to be pooled by the mean
-    captions            one random caption a picture, with features of the stand-in teacher (stand_in.py)
-    captions-text       the same, the caption's own feature in the place of the picture's: the text target alone
-    captions-shuffled   the same, the features of another picture and its caption: a teacher that knows nothing
+    captions            one random caption an image, with features of the stand-in teacher (stand_in.py)
+    captions-text       the same, the caption's own feature in the place of the image's: the text target alone
+    captions-shuffled   the same, the features of another image and its caption: a teacher that knows nothing
     overlap.json        how many captions were left out because they are sentences of an STS set
 """
 
@@ -19,12 +19,12 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from .overlap import sts_sentences, without
-from .stand_in import embed, picture_features
+from .stand_in import embed, image_features
 
-SEED = 0  # of pictures, captions and features
+SEED = 0  # of images, captions and features
 LAYERS = 2
 IMAGES = 2048
-LEAST_CAPTIONS = 4  # of a picture, once those of STS sets have gone: one to train on and three for its feature
+LEAST_CAPTIONS = 4  # of an image, once those of STS sets have gone: one to train on and three for its feature
 TEXT, IMAGE = "text_embeds", "image_embeds"
 SETS = ("captions-text", "captions-shuffled", "captions")  # in the order in which they are written
 
@@ -56,7 +56,7 @@ def make_replica(replica: pathlib.Path, data: pathlib.Path, teacher: pathlib.Pat
         )
     excluded = sts_sentences(data / "senteval")
     chosen, facts = choose(data / "captions" / "flickr8k.jsonl", excluded, SEED)
-    facts |= {"sts_sentences": len(excluded), "pictures_taken": len(chosen)}
+    facts |= {"sts_sentences": len(excluded), "images_taken": len(chosen)}
     write_student(replica)
     (replica / "overlap.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     write_captions(replica, chosen, str(teacher), SEED)
@@ -81,24 +81,24 @@ def write_student(output: pathlib.Path) -> None:
 
 
 def choose(source: pathlib.Path, excluded: set[str], seed: int) -> tuple[list[tuple[str, list[str]]], dict]:
-    """Pictures with their captions in random order, the first to be trained on; and how many captions were left out.
+    """Images with their captions in random order, the first to be trained on; and how many captions were left out.
 
     Args:
         source: JSON lines of `image` and `captions`.
         excluded: normalised sentences that may not be among them.
         seed: of the choice.
     """
-    pictures = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    images = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     generator, chosen = random.Random(seed), []
-    generator.shuffle(pictures)
-    kept = {picture["image"]: without(picture["captions"], excluded) for picture in pictures}
+    generator.shuffle(images)
+    kept = {image["image"]: without(image["captions"], excluded) for image in images}
     for name, captions in kept.items():
         generator.shuffle(captions)
         if len(captions) >= LEAST_CAPTIONS:
             chosen.append((name, captions))
-    total = sum(len(picture["captions"]) for picture in pictures)
-    facts = {"captions": total, "left_out": total - sum(map(len, kept.values())), "pictures": len(pictures)}
-    return chosen[:IMAGES], facts | {"pictures_with_captions_left": len(chosen)}
+    total = sum(len(image["captions"]) for image in images)
+    facts = {"captions": total, "left_out": total - sum(map(len, kept.values())), "images": len(images)}
+    return chosen[:IMAGES], facts | {"images_with_captions_left": len(chosen)}
 
 
 def write_captions(output: pathlib.Path, chosen: list[tuple[str, list[str]]], teacher: str, seed: int) -> None:
@@ -108,7 +108,7 @@ def write_captions(output: pathlib.Path, chosen: list[tuple[str, list[str]]], te
     starts = np.cumsum([0, *(len(captions) for _, captions in chosen)])
     text = embeddings[starts[:-1]]
     others = np.stack([embeddings[a + 1 : b].mean(0) for a, b in zip(starts, starts[1:], strict=False)])
-    image = picture_features(text, others, seed)
+    image = image_features(text, others, seed)
     cycle = np.random.default_rng(seed).permutation(len(chosen))
     order = np.empty_like(cycle)
     order[cycle] = np.roll(cycle, 1)  # one round through all: no caption keeps its own features

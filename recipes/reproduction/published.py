@@ -1,9 +1,10 @@
 """The paper's printed figures by line and column: (mean, standard deviation), None where it prints none."""
 
-from kdmcse_hf.evaluation.tables import FROM_MCSE, PAPER_ROWS, STS_COLUMNS
+from kdmcse_hf.evaluation.paper_results import FROM_MCSE, PAPER_ROWS
+from kdmcse_hf.evaluation.tasks import STS_TASKS
 
 Figures = dict[str, dict[str, tuple[float, float | None]]]
-COLUMNS = (*STS_COLUMNS, "Avg.")
+COLUMNS = (*STS_TASKS, "Avg.")
 RUNS = 5  # Section 5.1
 
 
@@ -16,7 +17,7 @@ def _line(figures: str) -> dict[str, tuple[float, float | None]]:
 def _table1() -> Figures:
     lines = (row.split("|") for row in PAPER_ROWS)
     return {
-        label.removesuffix(FROM_MCSE): {
+        label.partition(FROM_MCSE)[0]: {
             column: tuple(map(float, cell.split("±"))) for column, cell in zip(COLUMNS, cells, strict=True)
         }
         for label, *cells in lines

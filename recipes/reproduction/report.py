@@ -5,6 +5,7 @@ import itertools
 from kdmcse_hf.evaluation.significance import compare, compare_published, mean_and_deviation
 from kdmcse_hf.evaluation.tables import Table, to_markdown
 
+from .paper_settings import NOTE
 from .plan import STS, TRANSFER, Plan
 from .published import PUBLISHED, RUNS, Figures
 from .settings import Setting
@@ -41,6 +42,7 @@ def summarise(name: str, settings: list[Setting], scores: Scores, seeds: list[in
         paper = published[setting.label]
         lines.append(
             {"name": setting.name, "label": setting.label, "group": setting.group, "changes": setting.changes}
+            | {"kind": setting.kind}
             | {"runs": runs, "missing": [seed for seed in seeds if seed not in runs], "ours": figures, "paper": paper}
         )
     tests = [test for pair in pairs_to_compare(settings) for test in _compare(*pair, scores, columns, published)]
@@ -63,7 +65,8 @@ def markdown(plan: Plan, summary: dict) -> str:
             "the seeds that both have. `paper's p` is the independent test from the paper's printed means and "
             "deviations, five runs each. They are not corrected for their number."
         )
-    return "\n\n".join([*parts, *([plan.note] if plan.note else [])]) + "\n"
+    notes = [NOTE] if any(line["kind"] for line in summary["lines"]) else []
+    return "\n\n".join([*parts, *notes, *([plan.note] if plan.note else [])]) + "\n"
 
 
 def _columns(name: str, scores: Scores, published: Figures) -> list[str]:
@@ -107,14 +110,16 @@ def _compare(
 
 
 def _table(summary: dict) -> Table:
-    columns = summary["columns"]
-    table = [["Model", "", *(SHOWN.get(column, column) for column in columns)]]
+    """A line's own figures and the paper's under them; whose setting it is, where the lines tell."""
+    columns, has_kinds = summary["columns"], any(line["kind"] for line in summary["lines"])
+    table = [["Model", *["Setting"] * has_kinds, "", *(SHOWN.get(column, column) for column in columns)]]
     for line in summary["lines"]:
         n = len(line["runs"])
         cells = [_cell(column, **line["ours"].get(column, {})) for column in columns]
-        table.append([line["label"], f"ours (n={n})", *cells])
+        table.append([line["label"], *[line["kind"]] * has_kinds, f"ours (n={n})", *cells])
         if line["paper"]:
-            table.append(["", "paper", *(_printed(*line["paper"].get(column, ())) for column in columns)])
+            printed = [_printed(*line["paper"].get(column, ())) for column in columns]
+            table.append(["", *[""] * has_kinds, "paper", *printed])
     return table
 
 

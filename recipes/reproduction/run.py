@@ -17,6 +17,10 @@ import time
 
 import yaml
 
+from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
+from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
+from kdmcse_hf.files import write_json
+
 RECIPES = pathlib.Path(__file__).resolve().parents[1]
 # What stays of a run whose model is dropped: settings, scores, curves, output.
 SMALL_FILES = {
@@ -29,8 +33,6 @@ SMALL_FILES = {
     "run.log",
     "lock",
 }
-STS = ("STS12", "STS13", "STS14", "STS15", "STS16", "STS-B", "SICK-R")
-TRANSFER = ("MR", "CR", "SUBJ", "MPQA", "SST2", "TREC", "MRPC")
 
 
 def read_json(path: pathlib.Path) -> dict:
@@ -53,7 +55,7 @@ def train(run: pathlib.Path) -> None:
         return
     resumed = any(run.glob("checkpoint-*"))
     start = time.monotonic()
-    _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true")
+    _call("train.py", str(run / "config.yaml"), "--output_dir", str(run), "--auto_resume", "true", "--report", "none")
     # A part of a run says nothing about how long a run takes.
     seconds = None if resumed else round(time.monotonic() - start, 1)
     write_json(run / "trained.json", {"seconds": seconds})
@@ -130,13 +132,6 @@ def main() -> int:
 
 def _call(recipe: str, *words: str) -> None:
     subprocess.run([sys.executable, str(RECIPES / recipe), *words], check=True, close_fds=False)
-
-
-def write_json(path: pathlib.Path, content: dict) -> None:
-    """Never half-written."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,10 @@ from statistics import mean
 
 import torch
 
-from kdmcse_hf.evaluation import (
-    STS_TASKS,
-    TRANSFER_TASKS,
-    SentenceEncoder,
-    evaluate_sts_task,
-    evaluate_transfer_task,
-    load_sts_task,
-    load_transfer_task,
-)
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
+from kdmcse_hf.evaluation.tasks import STS_TASKS, TRANSFER_TASKS
+from kdmcse_hf.evaluation.transfer import evaluate_transfer_task, load_transfer_task
 
 from .parts import WITHOUT, parts
 

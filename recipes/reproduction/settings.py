@@ -1,11 +1,11 @@
-"""A plan's lines as settings to train, on the shipped configurations or on the small replica."""
+"""A plan's lines as settings to train; those of the small replica."""
 
 import pathlib
 from dataclasses import dataclass, field
 
 import yaml
 
-from .plan import BEYOND_THE_PAPER, ENCODERS, METHODS, Plan, Row
+from .plan import BEYOND_THE_PAPER, METHODS, Plan, Row
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 REPLICA = pathlib.Path(__file__).with_name("replica.yaml")
@@ -17,7 +17,7 @@ class Setting:
 
     name: of its directories, without the seed. label: of its line. group: settings of one group are compared.
     flags: keys of recipes/train.py, without `seed` and `output_dir`. captions: the argument that says where its
-    captions are, or "" for none.
+    captions are, or "" for none. kind: whose setting it is, for the table; "" for the replica's.
     """
 
     name: str
@@ -27,32 +27,7 @@ class Setting:
     captions: str = ""
     is_reference: bool = False
     changes: dict = field(default_factory=dict)
-
-
-def paper_settings(plan: Plan, preset: str, paths: dict[str, str], changes: dict) -> list[Setting]:
-    """The settings of a plan on the shipped configurations.
-
-    Args:
-        preset: `paper` or `released`, of KDMCSE.
-        paths: `text` and captions (`flickr`, `coco`, `cc12m-1`, `cc12m-2`) that stand in place of the
-            configurations' own.
-        changes: keys of recipes/train.py for all runs.
-    """
-    settings = []
-    for encoder, data in plan.places:
-        for row in plan.rows:
-            if data == "wiki" and row.method != "simcse":
-                continue
-            method = "kdmcse-released" if (row.method, preset) == ("kdmcse", "released") else row.method
-            place, captions = ("wiki", "") if data == "wiki" else (f"wiki+{data}", data)
-            name = f"{method}-{encoder}-{place.replace('+', '-')}"
-            flags = _configuration(name.replace(f"cc12m-{data[-1]}", "flickr"))  # the same but for the captions
-            flags["text_dataset"] = paths.get("text", flags["text_dataset"])
-            if captions:
-                flags["multimodal_dataset"] = paths.get(captions, flags["multimodal_dataset"])
-            label = f"{place} {METHODS[row.method]}-{ENCODERS[encoder]}"
-            settings.append(_setting(name, label, f"{place} {encoder}", flags | changes, row, captions))
-    return settings
+    kind: str = ""
 
 
 def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes: dict) -> list[Setting]:
@@ -91,18 +66,22 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
                 **own,
                 **method,
             }
-            settings.append(_setting(f"{student}-{row.method}", label, student, flags | changes, row))
+            settings.append(make_setting(f"{student}-{row.method}", label, student, flags | changes, row))
     return settings
 
 
-def _configuration(name: str) -> dict:
+def shipped_flags(name: str) -> dict:
+    """The keys of a shipped configuration, but for those that are of one run."""
     flags = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
     return {key: value for key, value in flags.items() if key not in ("seed", "output_dir")}
 
 
-def _setting(name: str, label: str, group: str, flags: dict, row: Row, captions: str = "") -> Setting:
+def make_setting(
+    name: str, label: str, group: str, flags: dict, row: Row, captions: str = "", kind: str = ""
+) -> Setting:
     """Replace keys; only those that differ from the method's own name the run, so that plans share their runs."""
     for key, value in row.changes.items():
         if key not in flags or flags[key] != value:
             name += f"-{key}{'off' if value is None else value}"
-    return Setting(name, label + row.label, group, flags | row.changes, captions, row.is_reference, row.changes)
+    changed = flags | row.changes
+    return Setting(name, label + row.label, group, changed, captions, row.is_reference, row.changes, kind)

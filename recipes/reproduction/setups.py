@@ -6,18 +6,23 @@ import pathlib
 import sys
 
 import yaml
-from arguments import DataArguments, ModelArguments
 
 from kdmcse_hf import KDMCSETrainingArguments
+from kdmcse_hf.commands.train_arguments import DataArguments, model_arguments
 
+from .data_check import find_caption_sets, mark_other_sets
 from .jobs import Job
+from .paper_settings import paper_settings
 from .plan import PAPER_SECONDS, PLANS, Plan
-from .settings import paper_settings, replica_settings
+from .settings import replica_settings
+
+# Keys of recipes/train.py that change nothing of what is trained.
+SAME_RUN = ("strict_data", "save_steps", "save_total_limit", "logging_steps", "dataloader_num_workers", "report_to")
 
 
 def changed_keys(words: list[str]) -> dict:
     """KEY=VALUE words, checked against the keys of recipes/train.py."""
-    classes = (ModelArguments, DataArguments, KDMCSETrainingArguments)
+    classes = (model_arguments(), DataArguments, KDMCSETrainingArguments)
     known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
     pairs = [word.partition("=") for word in words]
     if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
@@ -28,18 +33,28 @@ def changed_keys(words: list[str]) -> dict:
 def paper_job(arguments: argparse.Namespace) -> Job:
     """The paper's own setting."""
     plan = PLANS[arguments.name]
-    cc12m = dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
-    paths = {name: getattr(arguments, name) for name in ("text", "flickr", "coco") if getattr(arguments, name)} | cc12m
-    changes = {"stsb_path": arguments.senteval} if arguments.senteval else {}
-    settings = paper_settings(plan, arguments.preset, paths, changes | changed_keys(arguments.set))
+    if arguments.name == "transfer" and not arguments.senteval:
+        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
+    own = {"stsb_path": arguments.senteval} if arguments.senteval else {}
+    changes = changed_keys(arguments.set)
+    own |= {key: changes.pop(key) for key in list(changes) if key in SAME_RUN}
+    paths = caption_paths(arguments)
+    settings = paper_settings(plan, arguments.preset, arguments.baselines, paths, changes, own)
     wanted = {setting.captions: setting.flags["multimodal_dataset"] for setting in settings if setting.captions}
     for captions, default in wanted.items():
         if captions not in paths and not arguments.table:
             refuse_missing(arguments.name, captions, default, arguments.dry_run)
-    if arguments.name == "transfer" and not arguments.senteval:
-        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
+    settings = mark_other_sets(settings, find_caption_sets(settings))
     seeds = _seeds(arguments, plan, [0, 1, 2, 3, 4])
     return Job(arguments.output, settings, seeds, plan.tasks, arguments.senteval, False, PAPER_SECONDS)
+
+
+def caption_paths(arguments: argparse.Namespace) -> dict[str, str]:
+    """Where the command line says that text and captions are, by argument."""
+    names = ("text", *(f"{data}{kind}" for data in ("flickr", "coco") for kind in ("", "-captions", "-resnet")))
+    found = {name: getattr(arguments, name.replace("-", "_")) for name in names}
+    found |= dict(zip(("cc12m-1", "cc12m-2"), arguments.cc12m or (), strict=False))
+    return {name: path for name, path in found.items() if path}
 
 
 def replica_job(arguments: argparse.Namespace) -> Job:
@@ -65,14 +80,12 @@ def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> lis
 
 
 def refuse_missing(name: str, captions: str, default: str, dry_run: bool = False) -> None:
-    """Features that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
-    argument = captions.partition("-")[0]
+    """Captions that no argument names are where the configurations say, or nowhere; CC12M's have no such place."""
+    argument = "cc12m" if captions.startswith("cc12m") else captions
     if argument != "cc12m" and pathlib.Path(default).exists():
         return
-    message = (
-        f"{name} needs teacher features of {captions}: give --{argument} with what recipes/extract_features.py wrote "
-        "(docs/teacher.md)"
-    )
+    what = "the captions of" if argument.endswith("-captions") else "teacher features of"
+    message = f"{name} needs {what} {captions}: give --{argument}, or put them to {default} (docs/reproduce.md)"
     if not dry_run:
         raise ValueError(message)
     print(message, file=sys.stderr)

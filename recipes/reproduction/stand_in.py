@@ -1,4 +1,4 @@
-"""The replica's teacher: a text encoder's embeddings, and picture features with a modality gap made from them."""
+"""The replica's teacher: a text encoder's embeddings, and image features with a modality gap made from them."""
 
 import pathlib
 
@@ -9,9 +9,9 @@ from transformers import AutoModel, AutoTokenizer
 
 BATCH = 64
 SHARD = 2048
-# Squared lengths of the parts of a picture's feature, besides the small one that captions share with it.
+# Squared lengths of the parts of an image's feature, besides the small one that captions share with it.
 OFFSET_SHARE, OWN_SHARE = 0.45, 0.25
-# Means of the cosines of captions with pictures, as CLIP's are: of a pair, and of a caption with another picture.
+# Means of the cosines of captions with images, as CLIP's are: of a pair, and of a caption with another image.
 PAIR_COSINE, RANDOM_COSINE = 0.26, 0.12
 
 
@@ -57,22 +57,22 @@ def _embed_shard(encoder, tokenizer, sentences: list[str]) -> np.ndarray:
     return embeddings.half().numpy()
 
 
-def picture_features(captions: np.ndarray, others: np.ndarray, seed: int) -> np.ndarray:
-    """Features of pictures that no encoder has seen, made from what their other captions say.
+def image_features(captions: np.ndarray, others: np.ndarray, seed: int) -> np.ndarray:
+    """Features of images that no encoder has seen, made from what their other captions say.
 
-    With c the normalised mean of a picture's other captions, less the mean over all captions, a feature is the
+    With c the normalised mean of an image's other captions, less the mean over all captions, a feature is the
     normalised sum of four parts:
 
-        a c        what captions and pictures share in one language: small, as CLIP's cosines of pairs are
-        b Q c      the same content in directions of the pictures' own: Q is a random rotation
-        o g        an offset that all pictures share, the modality gap
-        s e        what a picture shows and no caption says: Gaussian noise
+        a c        what captions and images share in one language: small, as CLIP's cosines of pairs are
+        b Q c      the same content in directions of the images' own: Q is a random rotation
+        o g        an offset that all images share, the modality gap
+        s e        what an image shows and no caption says: Gaussian noise
 
     o^2 and b^2 are OFFSET_SHARE and OWN_SHARE, s takes what is left of length 1. a and the direction of g (partly
     the captions' mean) are solved for, so that the cosines' means are PAIR_COSINE and RANDOM_COSINE.
 
     Args:
-        captions: (n, d) unit embedding of each picture's caption that is trained on.
+        captions: (n, d) unit embedding of each image's caption that is trained on.
         others: (n, d) mean of the unit embeddings of its other captions.
         seed: of rotation, offset and noise.
 
@@ -99,7 +99,7 @@ def picture_features(captions: np.ndarray, others: np.ndarray, seed: int) -> np.
     lean = (RANDOM_COSINE - a * other) / (offset * along)
     rest = 1 - a**2 - OFFSET_SHARE - OWN_SHARE
     if rest < 0 or abs(lean) > 1:
-        raise ValueError(f"no pictures with these cosines: {rest:.2f} is left for noise, the offset leans {lean:.2f}")
+        raise ValueError(f"no images with these cosines: {rest:.2f} is left for noise, the offset leans {lean:.2f}")
     gap = lean * common + (1 - lean**2) ** 0.5 * free
     return _unit(a * content + rotated * content @ rotation.T + offset * gap + rest**0.5 * noise)
 

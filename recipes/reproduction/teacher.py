@@ -3,11 +3,11 @@
 import json
 import pathlib
 
-from inspect_teacher import summarise, summarise_ranks
-
-from kdmcse_hf.captions import load_captions
-from kdmcse_hf.teacher_plots import plot_ranks, plot_similarities
-from kdmcse_hf.teacher_statistics import farthest_ranks, pair_similarities, threshold_by_quantile
+from kdmcse_hf.commands.inspect_teacher import data_title
+from kdmcse_hf.data.captions import load_captions
+from kdmcse_hf.teacher.analysis import farthest_ranks, pair_similarities, threshold_by_quantile
+from kdmcse_hf.teacher.plots import plot_ranks, plot_similarities
+from kdmcse_hf.teacher.report import summarise, summarise_ranks
 
 SAMPLING = {"batch_size": 64, "num_batches": 500, "seed": 0}
 # Section 6.2.
@@ -23,18 +23,19 @@ def teacher_figure(name: str, captions: str, output: pathlib.Path) -> str:
     """Write `name`.png, .json and .md, and return the text.
 
     Args:
-        name: `figure5`, ranks of each picture's farthest caption, or `figure6`, similarities of pairs.
+        name: `figure5`, ranks of each image's farthest caption, or `figure6`, similarities of pairs.
         captions: as `multimodal_dataset` of recipes/train.py.
     """
     source = load_captions(captions)
+    data = data_title(source, pathlib.Path(captions))
     output.mkdir(parents=True, exist_ok=True)
     if name == "figure5":
-        found = summarise_ranks(*_ranks(source, output / "figure5.png"))
-        lines = [f"- up to rank {top}: {share:.1%} of the pictures" for top, share in found["share_up_to"].items()]
+        found = summarise_ranks(*_ranks(source, output / "figure5.png", data))
+        lines = [f"- up to rank {top}: {share:.1%} of the images" for top, share in found["share_up_to"].items()]
         lines.append(f"- median {found['q0.5']:,.0f}, 99 % up to {found['q0.99']:,.0f}, last {found['max']:,}")
         title = f"Figure 5: rank of the farthest true caption among {len(source):,}"
     else:
-        found = _similarities(source, output / "figure6.png")
+        found = _similarities(source, output / "figure6.png", data)
         lines = [
             f"- {kind.replace('_', ' and ')}, {pairs} pairs: mean {values['mean']:.3f}, 99.9 % up to "
             f"{values['q0.999']:.3f}, highest {values['max']:.3f}"
@@ -49,15 +50,15 @@ def teacher_figure(name: str, captions: str, output: pathlib.Path) -> str:
     return text
 
 
-def _ranks(source, path: pathlib.Path) -> tuple:
+def _ranks(source, path: pathlib.Path, title: str) -> tuple:
     image_ids, ranks = farthest_ranks(source)
-    plot_ranks(ranks, len(source), path)
+    plot_ranks(ranks, len(source), path, title)
     return image_ids, ranks
 
 
-def _similarities(source, path: pathlib.Path) -> dict:
+def _similarities(source, path: pathlib.Path, title: str) -> dict:
     pairs = pair_similarities(source, **SAMPLING)
     pairs = {kind: samples for kind, samples in pairs.items() if len(samples["random"])}
-    thresholds = threshold_by_quantile(source, **SAMPLING)
-    plot_similarities(pairs, {kind: thresholds[kind] for kind in pairs}, path)
+    thresholds = threshold_by_quantile(source)
+    plot_similarities(pairs, {kind: thresholds[kind] for kind in pairs}, path, title)
     return {kind: {name: summarise(values) for name, values in samples.items()} for kind, samples in pairs.items()}

@@ -59,8 +59,8 @@ class STS(evaluate.Metric):
 
     def _compute(self, predictions: list, references: list) -> dict[str, float]:
         if isinstance(predictions[0], (list, np.ndarray)):
-            predictions = _pair_similarities(predictions)
-        return correlations(predictions, references)
+            predictions = _pair_similarities(predictions)  # type: ignore[assignment]
+        return correlations(predictions, references)  # type: ignore[arg-type]
 
 
 def _pair_similarities(pairs: list) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""Score models on the papers' evaluation tasks.
+
+    kdmcse evaluate MODEL [MODEL ...] --tasks sts,transfer,alignment --data DIR --output_json scores.json
+
+In a checkout `python recipes/evaluate.py` is the same. Under `accelerate launch` or `torchrun` (as `-m
+kdmcse_hf.commands.evaluate`, or the recipe) the sentences are shared out over the processes.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+
+from accelerate import PartialState
+
+from .. import files
+from ..encoding.declared_pooling import find_pooling
+from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.sts import evaluate_sts_task, load_sts_task
+from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
+from ..evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
+from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
+from .exit_status import program_name
+
+WRITERS = {".md": to_markdown, ".tex": to_latex}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 unusable arguments or input, 1 any other failure; each with one message."""
+    arguments = parse_arguments(argv)
+    try:
+        run(arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{program_name()}: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        print(f"{program_name()}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Scores every model, prints the tables and writes the files."""
+    loaders = {True: load_transfer_task, False: load_sts_task}
+    tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in chosen_tasks(arguments.tasks)}
+    for model in arguments.models:
+        find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
+    reports = read_reports(arguments)
+    for model in arguments.models:
+        encoder = SentenceEncoder.from_pretrained(model, arguments.pooling)
+        report = find_report(reports, model, encoder.pooling, arguments.data)
+        for name, scores in score_tasks(encoder, tasks, report["tasks"]):
+            report["tasks"][name] = scores
+            write_json(arguments, reports)
+        add_averages(report)
+    write_json(arguments, reports)
+    if PartialState().is_main_process:
+        show(build_tables(reports, arguments.paper), arguments.output_table)
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line; `--data` and the output files are checked here."""
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory")
+    parser.add_argument("--tasks", default="sts", help=f"comma list of {', '.join((*GROUPS, *TASKS))} (default: sts)")
+    parser.add_argument("--data", metavar="DIR", help="SentEval's data/downstream directory; the Hub if absent")
+    parser.add_argument(
+        "--pooling", choices=("cls", "mean"), help="what the model repository declares, or cls if it does not"
+    )
+    parser.add_argument("--output_json", metavar="FILE", type=pathlib.Path, help="scores, rewritten after every task")
+    parser.add_argument("--resume", action="store_true", help="keep the scores that --output_json already holds")
+    parser.add_argument(
+        "--output_table", metavar="FILE", nargs="+", type=pathlib.Path, default=[], help="tables as .md or .tex"
+    )
+    parser.add_argument("--paper", action="store_true", help="the paper's Table 1 under the STS table")
+    arguments = parser.parse_args(argv)
+    if arguments.data and not pathlib.Path(arguments.data).is_dir():
+        parser.error(f"--data {arguments.data} is not a directory: give SentEval's data/downstream directory")
+    for path in arguments.output_table:
+        if path.suffix not in WRITERS:
+            parser.error(f"--output_table {path}: the suffix must be one of {', '.join(WRITERS)}")
+    for path in filter(None, [arguments.output_json, *arguments.output_table]):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.resume and not arguments.output_json:
+        parser.error("--resume needs --output_json, the file to go on from")
+    return arguments
+
+
+def chosen_tasks(names: str) -> list[str]:
+    """The single tasks of a comma list, groups resolved, each once.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    chosen = [task for name in names.split(",") for task in GROUPS.get(name.strip(), (name.strip(),))]
+    unknown = [task for task in chosen if task not in TASKS]
+    if unknown:
+        raise ValueError(f"--tasks: unknown {unknown}, expected a comma list of {', '.join((*GROUPS, *TASKS))}")
+    return list(dict.fromkeys(chosen))
+
+
+def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict) -> Iterator[tuple[str, dict]]:
+    """Yields name and scores of every task that `done` lacks. All STS sentences are encoded in one go before."""
+    missing = [name for name in tasks if name not in done]
+    pairs = [pair for name in missing if name not in TRANSFER_TASKS for part in tasks[name].values() for pair in part]
+    encoder.encode([sentence for pair in pairs for sentence in pair[:2]])
+    for name in missing:
+        evaluate_task = evaluate_transfer_task if name in TRANSFER_TASKS else evaluate_sts_task
+        yield name, evaluate_task(encoder, name, tasks[name])
+
+
+def read_reports(arguments: argparse.Namespace) -> list[dict]:
+    """The reports that a resumed run goes on from.
+
+    Raises:
+        ValueError: the file is not JSON.
+    """
+    if not (arguments.resume and arguments.output_json.is_file()):
+        return []
+    try:
+        content = json.loads(arguments.output_json.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"--resume: {arguments.output_json} is not what this command writes: {error}") from None
+    return content if isinstance(content, list) else [content]
+
+
+def find_report(reports: list[dict], model: str, pooling: str, data: str | None) -> dict:
+    """The report of this model, pooling and data; a new one is added to `reports` if there is none."""
+    start = {"model": model, "pooling": pooling, "data": data or "Hub"}
+    for report in reports:
+        if start.items() <= report.items():
+            return report
+    reports.append({**start, "tasks": {}})
+    return reports[-1]
+
+
+def add_averages(report: dict) -> None:
+    """`sts_avg` and `transfer_avg`, where all seven tasks of the kind are scored."""
+    for key, names, score in (("sts_avg", STS_TASKS, "spearman"), ("transfer_avg", TRANSFER_TASKS, "accuracy")):
+        if all(name in report["tasks"] for name in names):
+            report[key] = sum(report["tasks"][name][score] for name in names) / len(names)
+
+
+def write_json(arguments: argparse.Namespace, reports: list[dict]) -> None:
+    """One model's report as an object, several as a list; the file is never half-written."""
+    if arguments.output_json and PartialState().is_main_process:
+        content = reports[0] if len(reports) == 1 else reports
+        files.write_json(arguments.output_json, content)
+
+
+def show(tables: list[list[list[str]]], paths: list[pathlib.Path]) -> None:
+    """Prints the tables and writes them to the files, in the format of their suffix."""
+    print("\n\n".join(map(to_text, tables)))
+    for path in paths:
+        path.write_text("\n\n".join(map(WRITERS[path.suffix], tables)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

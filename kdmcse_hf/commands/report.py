@@ -1,0 +1,46 @@
+"""One HTML page about a training run, or about several side by side.
+
+    kdmcse report DIR [DIR ...] [--output FILE.html] [--pairs FILE]         (in a checkout: python recipes/report.py)
+
+DIR is the output_dir of a training run, finished or not. The page shows the curves of every part of the loss and of
+every score, the scores before training, at the best step and at the last, alignment against uniformity, the most and
+the least similar sentences, all settings and how to repeat the run; STS scores where DIR holds scores.json (of
+`kdmcse evaluate`), and the teacher where it holds inspection.json (of `kdmcse inspect-teacher`). It holds its
+pictures, asks for no other file, and names no folder of this machine.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from ..report.page import write_report
+from .exit_status import program_name
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 written, 2 unusable arguments or input or a missing library, 1 any other failure."""
+    parser = argparse.ArgumentParser(
+        prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directories", nargs="+", metavar="DIR", help="output_dir of a training run")
+    parser.add_argument(
+        "--output", metavar="FILE", help="page to write (default: DIR/report.html; of several runs ./report.html)"
+    )
+    parser.add_argument(
+        "--pairs",
+        metavar="FILE",
+        help="sentence pairs to encode with each model: a csv, tsv or json of sentence1, sentence2, score, or a "
+        "SentEval directory (default: all pairs of twelve sentences, with encoders up to base size)",
+    )
+    arguments = parser.parse_args(argv)
+    folder = pathlib.Path(arguments.directories[0]) if len(arguments.directories) == 1 else pathlib.Path()
+    try:
+        path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        print(f"{program_name()}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"{program_name()}: the page could not be written: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {path}")
+    return 0

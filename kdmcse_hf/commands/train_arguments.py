@@ -1,0 +1,277 @@
+"""Arguments of the training command: a YAML file or a shipped configuration's name, overridden by flags."""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, get_args
+
+import yaml
+from transformers import HfArgumentParser
+
+from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
+from ..model.objectives import all_values, load_objective
+from ..model.values import ThresholdValue, Value
+from ..training.training_args import KDMCSETrainingArguments
+from .configs import find_configuration
+from .exit_status import program_name
+from .train_help import arrange
+
+# Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
+_CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask_same_image")
+
+
+class ModelArguments(Protocol):
+    """What `parse` gives: `SourceArguments`, and the keys that are known when the objective is."""
+
+    model_name_or_path: str
+    model_revision: str
+    pooling: str | None
+    objective: str
+    preset: str
+    threshold: Any
+
+
+@dataclass
+class SourceArguments:
+    """Where the model comes from, and what its card says of it."""
+
+    _argument_group_name: ClassVar[str] = "model"
+
+    model_name_or_path: str = field(
+        metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
+    )
+    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."})
+    model_license: str | None = field(
+        default=None,
+        metadata={
+            "help": "License for the card, as the Hub spells it; by default that of the base model's card, if known."
+        },
+    )
+    model_language: str = field(default="en", metadata={"help": "Language that the card names, as an ISO 639 code."})
+
+
+@dataclass
+class DataArguments:
+    """Where the sentences come from, and what is written of the run."""
+
+    _argument_group_name: ClassVar[str] = "data"
+
+    text_dataset: str | None = field(
+        default=None,
+        metadata={"help": "Hub id, or a .txt (a sentence a line), .json(l), .csv, .tsv, .parquet file or directory."},
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Its column of sentences; text, or the only column of strings."}
+    )
+    multimodal_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file. "
+            "For simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
+            "Entities directory, a .txt of one caption a line."
+        },
+    )
+    captions_per_image: str = field(
+        default="all",
+        metadata={
+            "help": "all, or one at random of each image, the same one in every run.",
+            "choices": ["all", "one"],
+        },
+    )
+    expected_images: int | None = field(
+        default=None,
+        metadata={"help": "Images that multimodal_dataset should hold; another number is said at the start."},
+    )
+    strict_data: bool = field(
+        default=False, metadata={"help": "Refuse a set of another number of images than expected_images."}
+    )
+    max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
+    stsb_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "SentEval directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. held_out: "
+            "5 percent of the images are held out, and retrieval among their captions judges the run."
+        },
+    )
+    report: str = field(
+        default="html",
+        metadata={
+            "help": "html: write report.html about the run into output_dir (with matplotlib); none: do not.",
+            "choices": ["html", "none"],
+        },
+    )
+
+
+def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
+    """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
+
+    Returns:
+        The model's arguments (`SourceArguments`, fields of `KDMCSEConfig` and values of the objectives, those of a
+        class of the user's own among them), the data's and the Trainer's.
+    """
+    try:
+        parser, flags = _read(argv)
+        *parsed, unknown = parser.parse_args_into_dataclasses(
+            flags, look_for_args_file=False, return_remaining_strings=True
+        )
+        if unknown:
+            raise ValueError(_unknown(unknown[0], parser))
+        model, data, training = parsed
+        model.objective = load_objective(model.objective)
+        return model, data, training
+    except (ValueError, OSError, ImportError) as error:
+        argparse.ArgumentParser().exit(2, f"{program_name()}: {error}\n")
+
+
+def explicit_keys(argv: list[str]) -> dict:
+    """The keys that a readable command line and its file name, with their values: what repeats the run."""
+    parser, flags = _read(argv)  # which has looked at the defaults already
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return vars(parser.parse_args(flags))
+
+
+def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
+    """A parser that knows the objective's values, and the command line with the file's keys in front."""
+    path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
+    values = _yaml(path) if path else {}
+    flags = argv[1:] if path else argv
+    objective = _last(flags, "--objective") or values.get("objective")
+    if isinstance(objective, str) and ":" in objective:
+        sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
+        load_objective(objective)
+    parser = _parser()
+    arrange(parser, show_all="--help-all" in flags)
+    return parser, [*_yaml_flags(values, path, parser), *flags]
+
+
+def _last(flags: list[str], name: str) -> str | None:
+    """The value of a flag, given as `--name value` or `--name=value`; the last one counts."""
+    found = None
+    for position, word in enumerate(flags):
+        if word == name and position + 1 < len(flags):
+            found = flags[position + 1]
+        elif word.startswith(f"{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _parser() -> HfArgumentParser:
+    """A parser of all keys; `null` stands for no value wherever that is the default."""
+    parser = HfArgumentParser(
+        [model_arguments(), DataArguments, KDMCSETrainingArguments],  # type: ignore[list-item]
+        prog=program_name(),
+        usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--help-all", action="help", help="show this help with all of transformers' keys, and exit")
+    for action in parser._actions:
+        if action.default is None and isinstance(action.type, type) and action.type is not bool:
+            action.type = _or_null(action.type)
+    return parser
+
+
+def _unknown(word: str, parser: HfArgumentParser) -> str:
+    if word.endswith((".yaml", ".yml")):
+        return f"the configuration comes first: {program_name()} {word} [--key value ...]"
+    if not word.startswith("-"):  # it may be a token: it is not repeated
+        return f"a value stands where a --key is needed; {program_name()} --help lists all keys"
+    name = word.partition("=")[0]  # what follows may be a token
+    return f"unknown argument {name}; {_nearest(name.lstrip('-'), parser)}"
+
+
+def model_arguments() -> Any:
+    """`SourceArguments` with the configuration's keys and the values of all objectives that are known."""
+    config = {each.name: each for each in dataclasses.fields(KDMCSEConfig)}
+    keys = [_config_key(config[name]) for name in _CONFIG_KEYS]
+    keys += [_value_key(name, value) for name, value in all_values().items()]
+    return dataclasses.make_dataclass("ModelArguments", keys, bases=(SourceArguments,))
+
+
+def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
+    metadata, choices = dict(of.metadata), get_args(of.type)
+    if of.name == "pooling":  # null: as the repository declares
+        metadata["help"] += " By default what the repository declares, else cls."
+        return of.name, str | None, field(default=None, metadata={**metadata, "choices": list(choices)})
+    if choices:  # a Literal
+        return of.name, str, field(default=of.default, metadata={**metadata, "choices": list(choices)})
+    return of.name, of.type, field(default=of.default, metadata=metadata)
+
+
+def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
+    metadata: dict[str, Any] = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
+    if isinstance(value, ThresholdValue):
+        metadata["help"] += " auto or q0.999: quantiles of the caption dataset's random pairs."
+        return name, similarity, field(default=FROM_PRESET, metadata=metadata)
+    kind = value.type if value.default is not None else _or_null(value.type)
+    return name, kind, field(default=value.default, metadata=metadata)
+
+
+def _or_null(kind: type) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return None if text.lower() in ("null", "none") else kind(text)
+
+    read.__name__ = kind.__name__  # argparse names it where a value cannot be read
+    return read
+
+
+def similarity(text: str) -> float | str | None:
+    """A number; null = off; preset; auto or a quantile such as q0.999, to be found in the caption dataset."""
+    if text.lower() in ("null", "none"):
+        return None
+    if text == FROM_PRESET:
+        return text
+    if text == "auto":
+        return "q0.999"
+    if text.startswith("q") and 0 < float(text[1:]) < 1:
+        return text
+    return float(text)
+
+
+def _yaml(path: str) -> dict:
+    """The keys of a file and their values."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            values = yaml.safe_load(file) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
+    return values
+
+
+def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
+    """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
+    flags = []
+    for key, value in values.items():
+        if key not in _keys(parser):
+            raise ValueError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
+        if value is None and key != "threshold":  # a default, which an earlier line or a later flag may replace
+            if (default := parser.get_default(key)) is not None:
+                raise ValueError(f"{path}: {key} cannot be null; without that line it is {default!r}")
+        else:
+            flags += [f"--{key}", *_words(value)]
+    return flags
+
+
+def _words(value) -> list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    if value is None:
+        return ["null"]
+    return [json.dumps(value) if isinstance(value, dict) else str(value)]
+
+
+def _keys(parser: HfArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions if action.dest not in ("help", "help_all")]
+
+
+def _nearest(key: str, parser: HfArgumentParser) -> str:
+    nearest = difflib.get_close_matches(key, _keys(parser), n=1, cutoff=0.0)[0]
+    return f"did you mean {nearest}? {program_name()} --help lists all keys"

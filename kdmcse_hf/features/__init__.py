@@ -1,0 +1,1 @@
+"""The feature directory, by which the teacher hands its features to training: writing, reading, importing."""

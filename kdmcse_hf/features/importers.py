@@ -1,0 +1,172 @@
+"""Importing features that others have computed into a feature directory: the released code's JSON, MCSE's HDF5."""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
+
+CHUNK = 1 << 20  # characters read at once
+LARGEST_ENTRY = 1 << 26  # characters; an entry with five captions in 768 dimensions has about 100,000
+SEPARATORS = re.compile(r"[\s,:]*")
+
+
+@dataclass(frozen=True)
+class ImportedImage:
+    """One image with its captions and features.
+
+    Args:
+        name: File name or key.
+        image_embeds: (image width,) float16.
+        captions: Captions in single spaces; one may be empty.
+        text_embeds: (captions, text width) float16, or None if there are features of images only.
+    """
+
+    name: str
+    image_embeds: np.ndarray
+    captions: list[str]
+    text_embeds: np.ndarray | None
+
+
+def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
+    """Read the released code's JSON, `{image: {"image_feat", "captions", "lang_feat"}}`, one image at a time.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short or of another form, or an entry's features do not fit its captions.
+    """
+    for name, entry in _stream_members(pathlib.Path(path)):
+        try:
+            captions = [entry["captions"]] if isinstance(entry["captions"], str) else entry["captions"]
+            image_embeds = _to_half(np.asarray(entry["image_feat"], dtype=np.float32).reshape(-1))
+            text_embeds = np.asarray(entry["lang_feat"], dtype=np.float32)
+            text_embeds = _to_half(text_embeds.reshape(len(captions), -1 if captions else len(image_embeds)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}, image {name!r}: {error}; expected image_feat (width), captions (n), lang_feat (n, width)"
+            ) from error
+        yield ImportedImage(name, image_embeds, [" ".join(caption.split()) for caption in captions], text_embeds)
+
+
+def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) -> Iterator[ImportedImage]:
+    """Read MCSE's features, one image at a time.
+
+    Args:
+        path: HDF5 file with a dataset `features`, (n, width).
+        captions_path: Text file of n captions, one per line, in the same order.
+
+    Raises:
+        FileNotFoundError: One of the files is missing.
+        ValueError: There is no such dataset, or the files differ in length.
+        ImportError: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("Reading HDF5 needs h5py: pip install 'kdmcse_hf[hdf5]'") from error
+    for file in (path, captions_path):
+        if not pathlib.Path(file).is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+    with open(captions_path, encoding="utf-8") as file:  # type: ignore[assignment]
+        captions = [" ".join(line.split()) for line in file]  # type: ignore[union-attr]
+    with h5py.File(path, "r") as file:
+        features = file.get("features")
+        if features is None or features.ndim != 2 or len(features) != len(captions):
+            found = f"dataset features of shape {features.shape}" if features is not None else f"datasets {list(file)}"
+            raise ValueError(
+                f"{path} has {found}, {captions_path} has {len(captions)} lines: they do not belong together"
+            )
+        for start in range(0, len(captions), 1024):
+            for row, vector in enumerate(_to_half(features[start : start + 1024]), start=start):
+                yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
+
+
+def import_images(images: Iterable[ImportedImage], writer: FeatureWriter, images_per_shard: int) -> int:
+    """Write imported features as shards, without those that are complete already.
+
+    Args:
+        images: All images, in the order of their numbers.
+        writer: Of the feature directory.
+        images_per_shard: Number of images in each shard but the last.
+
+    Returns:
+        The number of shards.
+    """
+    iterator = enumerate(images)
+    number = 0
+    while part := list(islice(iterator, images_per_shard)):
+        if not writer.is_done(number):
+            writer.write(number, _to_shard(part))
+        number += 1
+    return number
+
+
+def _to_shard(part: list[tuple[int, ImportedImage]]) -> FeatureShard:
+    problems = [
+        {"image": image.name, "problem": EMPTY_CAPTION if image.captions else NO_CAPTION, "detail": ""}
+        for _, image in part
+        for caption in image.captions or [""]
+        if not caption
+    ]
+    kept = [(image_id, image) for image_id, image in part if any(image.captions)]
+    pairs = [(image_id, image, place) for image_id, image in kept for place, c in enumerate(image.captions) if c]
+    with_text = part[0][1].text_embeds is not None
+    return FeatureShard(
+        image_ids=np.array([image_id for image_id, _ in kept], dtype=np.int64),
+        image_names=[image.name for _, image in kept],
+        image_embeds=_stack([image.image_embeds for _, image in kept], part),
+        texts=[image.captions[place] for _, image, place in pairs],
+        caption_image_ids=np.array([image_id for image_id, _, _ in pairs], dtype=np.int64),
+        text_embeds=_stack([image.text_embeds[place] for _, image, place in pairs], part) if with_text else None,  # type: ignore[index]
+        problems=problems,
+    )
+
+
+def _stack(vectors: list[np.ndarray], images: list[tuple[int, ImportedImage]]) -> np.ndarray:
+    widths = {len(vector) for vector in vectors}
+    if len(widths) > 1:
+        first, last = images[0][1].name, images[-1][1].name
+        raise ValueError(f"features of images {first!r} to {last!r} differ in width: {sorted(widths)}")
+    return np.stack(vectors) if vectors else np.empty((0, len(images[0][1].image_embeds)), dtype=np.float16)
+
+
+def _to_half(vectors: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        half = vectors.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise ValueError("features that are not finite in float16")
+    return half
+
+
+def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
+    """Keys and values of the single JSON object in a file, of which a few megabytes are in memory at a time."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    decoder = json.JSONDecoder()
+    with path.open(encoding="utf-8") as file:
+        text, position = file.read(CHUNK), 1
+        if not text.startswith("{"):
+            raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
+        while True:
+            try:
+                start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
+                if text[start] == "}":
+                    return
+                key, end = decoder.raw_decode(text, start)
+                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())  # type: ignore[union-attr]
+            except (json.JSONDecodeError, IndexError) as error:  # the entry is longer than the buffer
+                rest = text[position:]
+                more = file.read(max(CHUNK, len(rest)))
+                if not more or len(rest) > LARGEST_ENTRY:
+                    what = "is cut short" if not more else "is not JSON"
+                    raise ValueError(f"{path} {what} after {rest[:60]!r}: fetch it again") from error
+                text, position = rest + more, 0
+                continue
+            yield key, value
+            position = end

@@ -1,0 +1,1 @@
+"""The student: encoder, projection heads and objectives, and their repository on disk."""

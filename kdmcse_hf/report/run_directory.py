@@ -1,0 +1,181 @@
+"""What a training run left in its directory, read without loading a model."""
+
+import json
+import os
+import pathlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCard
+
+from ..card.recipe import RECIPE_NAME, is_private, portable
+from .environment import ENVIRONMENT_NAME
+
+STATE_NAME = "trainer_state.json"
+RESULTS_NAME = "all_results.json"
+INSPECTION_NAMES = ("inspection.json", "inspection/inspection.json")
+_VERSIONS = re.compile(r"Versions: (.+?)\.?\s*$", re.MULTILINE)
+
+
+@dataclass
+class Run:
+    """One run as its directory tells it; whatever is not there is empty, and named in `missing`.
+
+    Args:
+        name: what the page calls the run.
+        directory: as the user gave it.
+        state: `trainer_state.json`; of an unfinished run that of its newest checkpoint.
+        checkpoint: name of that checkpoint; None for a finished run.
+        results: `all_results.json`.
+        config: the encoder's `config.json`, with the objective's values in its `kdmcse` dict.
+        recipe: keys and values of `training.yaml`, without paths and private keys.
+        recipe_comments: its comment lines; the first is the command that repeats the run.
+        card: metadata of `README.md`, as the Hub reads it.
+        versions: of the packages, as the card names them.
+        scores: the reports of `scores.json`, one a model.
+        inspection: the teacher's `inspection.json`, and `inspection_directory` where it stands.
+        environment: `environment.json`.
+        missing: one sentence for each file that is not there, with what it would have shown.
+    """
+
+    name: str
+    directory: pathlib.Path
+    state: dict = field(default_factory=dict)
+    checkpoint: str | None = None
+    results: dict = field(default_factory=dict)
+    config: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    recipe_comments: list[str] = field(default_factory=list)
+    card: dict = field(default_factory=dict)
+    versions: str = ""
+    scores: list[dict] = field(default_factory=list)
+    inspection: dict = field(default_factory=dict)
+    inspection_directory: pathlib.Path | None = None
+    environment: dict = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def history(self) -> list[dict]:
+        """The log of training and evaluation, oldest entry first."""
+        return self.state.get("log_history", [])
+
+    @property
+    def objective(self) -> dict:
+        """The objective's values."""
+        return self.config.get("kdmcse", {})
+
+
+def read_runs(directories: list[str | os.PathLike]) -> list[Run]:
+    """The runs in the given directories, each under the shortest name that tells it from the others.
+
+    Raises:
+        FileNotFoundError: one of them is no directory.
+        ValueError: none is given, one holds no run, one is given twice, or a file was not written to its end.
+    """
+    if not directories:
+        raise ValueError("no directory is given: at least one output_dir of a training run is needed")
+    paths = [pathlib.Path(directory) for directory in directories]
+    for path in paths:
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path} is no directory: give the output_dir of a training run")
+    resolved = [path.resolve() for path in paths]
+    if twice := [str(path) for number, path in enumerate(paths) if resolved[number] in resolved[:number]]:
+        raise ValueError(f"{twice[0]} is given twice: give each run once")
+    names = next(
+        labels
+        for depth in range(1, max(len(path.parts) for path in resolved) + 1)
+        if len(set(labels := ["/".join(path.parts[-depth:]) for path in resolved])) == len(labels)
+    )
+    return [read_run(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def read_run(directory: pathlib.Path, name: str) -> Run:
+    """The run in one directory; see `read_runs` for what it raises."""
+    run = Run(name, directory, config=_read_json(directory / "config.json"))
+    _read_state(run)
+    run.results = _read_json(directory / RESULTS_NAME)
+    if not (run.state or run.results or run.objective):
+        raise ValueError(
+            f"{directory} holds no run: neither {STATE_NAME} nor {RESULTS_NAME} nor a config.json with a `kdmcse` "
+            "entry is there. Give the output_dir of a training run"
+        )
+    _read_recipe(run)
+    _read_card(run)
+    scores = _read_json(directory / "scores.json")
+    run.scores = [report for report in (scores if isinstance(scores, list) else [scores]) if "tasks" in report]
+    _read_inspection(run)
+    run.environment = _read_json(directory / ENVIRONMENT_NAME)
+    run.missing = _missing(run)
+    return run
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} was not written to its end, or is no JSON: {error}") from None
+
+
+def _read_state(run: Run) -> None:
+    """Trainer writes its state into output_dir at the end alone; before that the newest checkpoint has it."""
+    run.state = _read_json(run.directory / STATE_NAME)
+    checkpoints = {
+        int(number): path
+        for path in run.directory.glob(f"checkpoint-*/{STATE_NAME}")
+        if (number := path.parent.name.removeprefix("checkpoint-")).isdecimal()
+    }
+    if not run.state and checkpoints:
+        newest = checkpoints[max(checkpoints)]
+        run.state, run.checkpoint = _read_json(newest), newest.parent.name
+        run.config = run.config or _read_json(newest.parent / "config.json")
+
+
+def _read_recipe(run: Run) -> None:
+    path = run.directory / RECIPE_NAME
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from None
+    run.recipe = {name: portable(value) for name, value in values.items() if not is_private(name)}
+    comments = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
+    run.recipe_comments = [portable(f" {line}").strip() for line in comments]
+
+
+def _read_card(run: Run) -> None:
+    path = run.directory / "README.md"
+    if not path.is_file():
+        return
+    card = ModelCard.load(path, ignore_metadata_errors=True)
+    names = ("base_model", "datasets", "language", "license")
+    run.card = {name: value for name in names if (value := getattr(card.data, name, None))}
+    if found := _VERSIONS.search(card.text):
+        run.versions = found[1]
+
+
+def _read_inspection(run: Run) -> None:
+    for name in INSPECTION_NAMES:
+        if (run.directory / name).is_file():
+            run.inspection = _read_json(run.directory / name)
+            run.inspection_directory = (run.directory / name).parent
+            return
+
+
+def _missing(run: Run) -> list[str]:
+    absent = {
+        f"{STATE_NAME}, the log: no curves and no scores over the steps": run.state,
+        f"{RESULTS_NAME}: the run was not finished, or its results were removed": run.results,
+        "config.json with a `kdmcse` entry: no values of the objective": run.objective,
+        f"{RECIPE_NAME}: no keys of the run and no command to repeat it": run.recipe,
+        "README.md, the model card: base model and versions are not known from it": run.card,
+        "scores.json: no STS table (recipes/evaluate.py DIR --tasks sts --output_json writes it)": run.scores,
+        "inspection.json: nothing of the teacher (recipes/inspect_teacher.py writes it)": run.inspection,
+        f"{ENVIRONMENT_NAME}: the machine that trained is not recorded": run.environment,
+    }
+    return [sentence for sentence, value in absent.items() if not value]

@@ -1,0 +1,192 @@
+"""The tables and sentences of a report, from what runs left on disk."""
+
+from dataclasses import dataclass
+
+from ..card.recipe import portable
+from ..evaluation.tables import Table, build_tables
+from ..evaluation.tasks import STS_TASKS
+from .history import Outcome, outcome, score_names
+from .html import figure_text, value_text
+from .run_directory import Run
+
+_CAUSES = (
+    "Likely causes: a learning rate that is too high for this encoder, another pooling than the encoder was trained "
+    "with, too few different sentences, or false negatives (captions of one image, or near duplicates, in one batch). "
+    "First try a tenth of the learning rate and the pooling that the encoder's repository declares."
+)
+_UNSAID = ("heads_sha256",)
+
+
+@dataclass
+class Verdict:
+    """Whether training helped, in sentences; `kind` is `better`, `worse` or `unknown`."""
+
+    kind: str
+    text: str
+
+
+@dataclass
+class Card:
+    """One large figure with its title above and a note below."""
+
+    title: str
+    value: str
+    note: str
+
+
+def score_title(name: str) -> str:
+    """How to speak of a score of the log.
+
+    >>> score_title("eval_stsb_spearman"), score_title("eval_captions_recall_at_1"), score_title("eval_loss")
+    ('Spearman (stsb)', 'Recall@1 (captions)', 'Loss')
+    """
+    plain = name.removeprefix("eval_").replace("recall_at_", "recall@")
+    data, _, metric = plain.rpartition("_")
+    title = metric.upper() if metric == "mrr" else metric.capitalize()
+    return f"{title} ({data})" if data else title
+
+
+def summary(run: Run) -> str:
+    """What was trained, by what objective and how far, in one sentence."""
+    config, objective = run.config, run.objective
+    parts = [f"objective {objective['objective']}, {objective['pooling']} pooling"] if objective else []
+    if "model_type" in config:
+        sizes = {"num_hidden_layers": "layers", "hidden_size": "dimensions"}
+        shape = [f"{config[name]} {title}" for name, title in sizes.items() if name in config]
+        parts.insert(0, f"{config['model_type']} ({', '.join(shape)})" if shape else config["model_type"])
+    steps = run.state.get("global_step")
+    if run.checkpoint:
+        parts.append(f"not finished: figures of {run.checkpoint}, planned {run.state.get('max_steps', 0):,} steps")
+    elif steps is not None:
+        parts.append(f"{steps:,} steps")
+    return "; ".join(parts)
+
+
+def cards(run: Run) -> list[Card]:
+    """The score that chose the checkpoint, at its three moments."""
+    found = outcome(run.state)
+    if found is None:
+        return []
+    shown = []
+    for title, which in (("Before training", found.before), ("Best", found.best), ("Last", found.last)):
+        value = figure_text(which[1][found.score] if which else None)
+        note = f"{score_title(found.score)}, step {which[0]}" if which else "not measured"
+        shown.append(Card(title, value, note))
+    return shown
+
+
+def verdict(run: Run) -> Verdict:
+    """Whether the run made its encoder better, as far as its log tells."""
+    found = outcome(run.state)
+    if found is None or found.best is None:
+        return Verdict("unknown", "The log holds no score of the trained model: nothing says whether training helped.")
+    step, scores = found.best
+    title, best = score_title(found.score), scores[found.score]
+    if found.before is None:
+        text = f"{title} is {figure_text(best)} at step {step}. There was no evaluation before training (step 0), so "
+        return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
+    start, gain = found.before[1][found.score], found.gain(found.best)
+    change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
+    if not gain > 0:  # type: ignore[operator]
+        return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")  # type: ignore[arg-type]
+    text = f"Better than the start by {figure_text(gain)}: {title} was {change}."
+    # NaN, of a run that diverged, is worse too.
+    if not found.gain(found.last) >= 0:  # type: ignore[operator]
+        last_step, last = found.last  # type: ignore[misc]
+        text += f" But the last evaluation, {figure_text(last[found.score])} after step {last_step}, is worse than "
+        text += "the start: training went on too long, or its learning rate is too high."
+    return Verdict("better", text)
+
+
+def _no_better(gain: float) -> str:
+    return "No better than the start" if gain == 0 else "Worse than the start"
+
+
+def scores_table(runs: list[Run]) -> Table:
+    """Before, best and last: the step and every score, three rows a run; empty where nothing was evaluated."""
+    found = {run.name: outcome(run.state) for run in runs}
+    found = {name: each for name, each in found.items() if each is not None}
+    names = list(dict.fromkeys(name for each in found.values() for name in _scores_of(each)))  # type: ignore[arg-type]
+    chosen = {each.score for each in found.values()}  # type: ignore[union-attr]
+    names.sort(key=lambda name: (name not in chosen, _is_distance(name)))
+    if not found:
+        return []
+    several = len(runs) > 1
+    table = [[*(["Run"] if several else []), "Moment", "Step", *map(score_title, names)]]
+    for run_name, each in found.items():
+        moments = {"before training": each.before, "best": each.best, "last": each.last}  # type: ignore[union-attr]
+        for moment, which in moments.items():
+            step, scores = which or (None, {})
+            cells = [figure_text(scores.get(name), 3 if _is_distance(name) else 2) for name in names]
+            moment += "" if which else ", not measured"
+            table.append([*([run_name] if several else []), moment, "–" if step is None else f"{step}", *cells])
+    return table
+
+
+def _scores_of(found: Outcome) -> list[str]:
+    return score_names([which[1] for which in (found.before, found.best, found.last) if which])
+
+
+def _is_distance(name: str) -> bool:
+    return name.endswith(("alignment", "uniformity"))
+
+
+def score_tables(runs: list[Run]) -> list[Table]:
+    """The tables of recipes/evaluate.py, the paper's Table 1 under the STS scores; empty without scores."""
+    reports = [
+        {**report, "model": name} for run in runs for name, report in zip(report_names(run), run.scores, strict=True)
+    ]
+    paper = any(task in report["tasks"] for report in reports for task in STS_TASKS)
+    return build_tables(reports, paper=paper) if reports else []
+
+
+def report_names(run: Run) -> list[str]:
+    """What the rows of a run's scores are called: the run, and the model where its scores.json holds several."""
+    if len(run.scores) == 1:
+        return [run.name]
+    return [f"{run.name}: {portable(report.get('model', 'model'))}, {report.get('pooling')}" for report in run.scores]
+
+
+def settings(run: Run) -> dict[str, dict[str, str]]:
+    """All values of a run by where they stand: those of the objective, the keys given, what the log recorded."""
+    groups = {
+        "Objective (config.json)": {name: value for name, value in run.objective.items() if name not in _UNSAID},
+        "Keys given (training.yaml)": run.recipe,
+        "Recorded with the checkpoints": _recorded(run),
+        "Base model and data (README.md)": run.card,
+    }
+    filled = {title: group for title, group in groups.items() if group}
+    return {title: {name: value_text(value) for name, value in group.items()} for title, group in filled.items()}
+
+
+def _recorded(run: Run) -> dict:
+    """Facts that callbacks keep in the trainer's state, but for those of the objective, which config.json has."""
+    callbacks = run.state.get("stateful_callbacks", {}).values()
+    records = [value for each in callbacks if isinstance(each, dict) for value in each.get("args", {}).values()]
+    facts = {name: value for record in records if isinstance(record, dict) for name, value in record.items()}
+    return {name: portable(value) for name, value in facts.items() if not name.endswith(" of the objective")}
+
+
+def differences(runs: list[Run]) -> Table:
+    """The settings that are not the same in all runs, a column a run."""
+    flat = []
+    for run in runs:
+        groups = reversed(settings(run).values())  # a value that stands in two places is that of the first
+        flat.append({name: value for group in groups for name, value in group.items()})
+    names = dict.fromkeys(name for values in flat for name in values)
+    rows = [[name, *(values.get(name, "–") for values in flat)] for name in names]
+    return [["Setting", *(run.name for run in runs)], *(row for row in rows if len(set(row[1:])) > 1)]
+
+
+def duration(run: Run) -> dict[str, str]:
+    """How long the run took and how much it read, as Trainer measured."""
+    values = {**run.results, "steps": run.state.get("global_step")}
+    shown = {
+        "steps": ("steps", "{:,}"),
+        "epoch": ("epochs", "{:.2f}"),
+        "train_runtime": ("seconds of training", "{:,.0f}"),
+        "train_steps_per_second": ("steps a second", "{:.2f}"),
+        "train_samples_per_second": ("rows a second", "{:,.0f}"),
+        "total_flos": ("floating-point operations", "{:.2e}"),
+    }
+    return {title: form.format(values[name]) for name, (title, form) in shown.items() if values.get(name) is not None}

@@ -1,0 +1,1 @@
+"""The frozen teacher: from images and captions to features, before training."""

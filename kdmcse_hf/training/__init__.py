@@ -1,0 +1,1 @@
+"""The Trainer, exact resuming, and what happens to a run from outside."""

@@ -1,0 +1,126 @@
+"""Checkpoints that can be trusted: which one is whole, and what happens when one cannot be written."""
+
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import logging
+
+from ..model.repository import HEADS_NAME
+
+logger = logging.get_logger(__name__)
+
+# Where FSDP and DeepSpeed keep the optimizer instead.
+_OTHER_OPTIMIZERS = ("optimizer.bin", "optimizer_0", "latest")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written; those before it are whole."""
+
+
+class ResumeError(ValueError):
+    """A checkpoint that training cannot go on from."""
+
+
+def newest_whole_checkpoint(output_dir: str) -> str | None:
+    """Directory of the checkpoint with most steps that was written to its end, or None.
+
+    Raises:
+        ResumeError: there are finished checkpoints, and none of them can be resumed from.
+    """
+    unusable = []
+    for path in _checkpoints(output_dir):
+        fault = checkpoint_fault(path)
+        if fault is None:
+            return str(path)
+        logger.warning(f"{path} cannot be resumed from and is passed over: {fault}")
+        if _is_json(path / TRAINER_STATE_NAME):
+            unusable.append(f"{path}: {fault}")
+    if unusable:
+        raise ResumeError(
+            f"no checkpoint of {output_dir} can be resumed from ({'; '.join(unusable)}). Start anew in another "
+            "output_dir, from the checkpoint's weights by model_name_or_path if you like"
+        )
+    return None
+
+
+def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
+    """What keeps training from going on exactly as it was from this directory, or None.
+
+    Trainer writes `trainer_state.json` last, when all processes are done with their files: without it, writing was
+    cut short. The other files are looked at for their ends, since they may have been cut in copying.
+    """
+    path = pathlib.Path(checkpoint)
+    if not path.is_dir():
+        return "there is no such directory"
+    if not _is_json(path / TRAINER_STATE_NAME):
+        return f"it was not written to its end ({TRAINER_STATE_NAME} is missing or cut short)"
+    if not any((path / name).exists() for name in (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS)):
+        return f"it has no optimizer state ({OPTIMIZER_NAME}), without which training would silently start over"
+    for name in ("config.json", HEADS_NAME, SCHEDULER_NAME):
+        if not (path / name).is_file():
+            return f"{name} is missing"
+    if not list(path.glob("rng_state*.pth")):
+        return "it has no random state (rng_state.pth)"
+    cut = [file.name for file in sorted(path.iterdir()) if not _has_its_end(file)]
+    return f"{', '.join(cut)} cut short" if cut else None
+
+
+@contextmanager
+def written_whole(directory: str, is_main_process: bool) -> Iterator[None]:
+    """Around the writing of a checkpoint: until it is done, the directory does not look like a whole one.
+
+    Raises:
+        CheckpointError: it could not be written; what there is of it is removed, to give its space back.
+    """
+    path = pathlib.Path(directory)
+    if is_main_process:
+        (path / TRAINER_STATE_NAME).unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:  # a full disk is an OSError, a RuntimeError or a SafetensorError, by who meets it
+        if is_main_process:
+            shutil.rmtree(path, ignore_errors=True)
+        left = next((str(other) for other in _checkpoints(path.parent) if checkpoint_fault(other) is None), None)
+        raise CheckpointError(
+            f"{directory} could not be written: {error}. "
+            + (f"{left} is whole: make room" if left else "There is no earlier checkpoint: make room")
+            + ", then start the same command with --auto_resume true"
+        ) from error
+
+
+def _checkpoints(output_dir: str | pathlib.Path) -> list[pathlib.Path]:
+    """Newest first."""
+    prefix = f"{PREFIX_CHECKPOINT_DIR}-"
+    found = [path for path in pathlib.Path(output_dir).glob(f"{prefix}*") if path.name[len(prefix) :].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name[len(prefix) :]), reverse=True)
+
+
+def _has_its_end(file: pathlib.Path) -> bool:
+    """Formats that say how long they are; others count as whole."""
+    if file.suffix in (".pt", ".pth"):
+        return zipfile.is_zipfile(file)  # the directory of a zip file stands at its end
+    if file.suffix == ".safetensors":
+        with open(file, "rb") as stream:
+            header = int.from_bytes(stream.read(8), "little")
+            try:
+                entries = json.loads(stream.read(header))
+            except ValueError:
+                return False
+        end = max((entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"), default=0)
+        return os.path.getsize(file) == 8 + header + end
+    return file.suffix != ".json" or _is_json(file)
+
+
+def _is_json(path: pathlib.Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, FileNotFoundError):
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""What a run is judged by: STS pairs, or captions of images that it did not see."""
+
+from typing import cast
+
+import datasets
+import numpy as np
+import torch
+
+from ..data.batches import StsSentences
+from ..data.held_out import HeldOutCaptions
+from ..evaluation.retrieval import retrieval_scores
+from ..evaluation.sts import pairs_name, sts_scores
+from ..model.modeling_kdmcse import KDMCSEModel
+from ..model.objectives import MCSE
+
+# Pairs, or captions, under the name that the log has them by.
+Judges = dict[str, datasets.Dataset | HeldOutCaptions]
+
+
+def judge_name(judge: datasets.Dataset | HeldOutCaptions | None) -> str:
+    """How to speak of what the checkpoint was chosen by."""
+    if judge is None:
+        return "STS-B dev"
+    if isinstance(judge, HeldOutCaptions):
+        return f"held-out captions ({len(judge)})"
+    return pairs_name(judge)
+
+
+def scores(
+    judge: StsSentences | HeldOutCaptions, model: KDMCSEModel, embeddings: np.ndarray, numbers: np.ndarray
+) -> dict[str, float]:
+    """Score a model by the embeddings of a judge's sentences.
+
+    Args:
+        judge: sentences of STS pairs, or held-out captions.
+        model: whose heads compare captions with images, where an image has one caption.
+        embeddings: (m, H) of the sentences.
+        numbers: (m,) which sentence each one is of.
+    """
+    if isinstance(judge, StsSentences):
+        return sts_scores(*judge.pairs(embeddings, numbers))
+    captions = embeddings[np.argsort(numbers)]
+    if judge.has_several_captions_an_image:
+        return retrieval_scores(captions, judge.image_ids)
+    with torch.inference_mode():
+        objective = cast(MCSE, model.objective)  # `check_held_out` has seen its heads
+        queries = objective.grounding_head(torch.as_tensor(captions).to(model.device, model.dtype))
+        images = objective.image_head(torch.as_tensor(judge.image_embeds).to(model.device, model.dtype))
+    return retrieval_scores(queries.float().cpu().numpy(), judge.image_ids, images.float().cpu().numpy(), judge.images)
+
+
+def check_held_out(judge: HeldOutCaptions, model: KDMCSEModel) -> None:
+    """Refuse captions that the model cannot be judged by.
+
+    Raises:
+        ValueError: one caption an image, and an objective that does not compare captions with images.
+    """
+    if not judge.has_several_captions_an_image and not hasattr(model.objective, "image_head"):
+        raise ValueError(
+            f"multimodal_dataset has one caption an image, and objective {model.config.objective!r} compares captions "
+            "with no images: there is nothing to judge the run by. Give pairs to score (stsb_path, eval_dataset), or "
+            "set eval_strategy to no"
+        )

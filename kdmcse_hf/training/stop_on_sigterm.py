@@ -1,0 +1,59 @@
+"""SIGTERM, as schedulers and `kill` send it: save a checkpoint at the end of the step and stop."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+
+class StopOnSigterm(TrainerCallback):
+    """Ends training with a checkpoint once any process has been sent SIGTERM.
+
+    Trainer's own `enable_jit_checkpoint` saves before the optimizer's step, when dropout has already moved on, and
+    each process for itself: neither resumes exactly.
+
+    Args:
+        sum_over_processes: reduces a tensor (), the same on all processes.
+
+    Attributes:
+        received: whether training ended for this reason.
+    """
+
+    def __init__(self, sum_over_processes: Callable[[torch.Tensor], torch.Tensor]):
+        self._sum_over_processes = sum_over_processes
+        self._pending = False
+        self._former: Any = None  # what signal.signal gave back
+        self.received = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._pending = self.received = False
+        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
+            self._former = signal.signal(signal.SIGTERM, self._notice)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        # All processes must leave at the same step, though the signal may reach them at different ones.
+        pending = torch.tensor(float(self._pending), device=args.device)
+        if self._sum_over_processes(pending).item():
+            logger.warning(f"SIGTERM: training stops after step {state.global_step}, with a checkpoint")
+            self.received = True
+            control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        # Trainer mistakes an early stop for the end of an epoch and would evaluate and save again.
+        if self.received and state.epoch % 1:
+            control.should_evaluate = control.should_save = False
+
+    def restore_handler(self) -> None:
+        """Restore the SIGTERM handler that was installed before training, however training ended."""
+        if self._former is not None:
+            signal.signal(signal.SIGTERM, self._former)
+            self._former = None
+
+    def _notice(self, signum, frame):
+        self._pending = True

@@ -1,0 +1,166 @@
+"""`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
+
+import importlib.util
+import os
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
+
+import torch
+from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
+
+from ..data.schedule import FLOOR, Period
+
+# Arguments of transformers that do nothing here, or harm: only their defaults are taken.
+_UNSUPPORTED = {
+    "label_smoothing_factor": "there are no labels to smooth",
+    "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
+    "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
+    "eval_do_concat_batches": "a score needs the embeddings of all sentences together",
+    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards; bf16 evaluates in bf16 too",
+    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards; fp16 evaluates in fp16 too",
+    "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
+}
+
+
+# Packages of which one is needed to report to a tracker.
+_TRACKERS = {
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+    "mlflow": ("mlflow",),
+    "comet_ml": ("comet_ml",),
+    "swanlab": ("swanlab",),
+    "clearml": ("clearml",),
+}
+
+
+@dataclass
+class KDMCSETrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with the keys of mixed training.
+
+    Defaults that differ from transformers': the model with the best STS-B dev Spearman is kept
+    (`load_best_model_at_end`, `metric_for_best_model`). It is evaluated before training (`eval_on_start`) and
+    every 125 steps, with a checkpoint, as in Section 4.2 of the paper (`eval_strategy`, `eval_steps`,
+    `save_steps`, by default as often as `eval_steps`); the best and the last checkpoint stay
+    (`save_total_limit`). Losses are logged every 25 steps; STS pairs are encoded 128 at once.
+
+    Raises:
+        ValueError: values out of range, with the values allowed.
+    """
+
+    _argument_group_name: ClassVar[str] = "training"
+
+    output_dir: str = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "Folder of the model, its checkpoints and its card."}
+    )
+    multimodal_period: str = field(
+        default="auto",
+        metadata={
+            "help": "A caption step every p-th step: a number; auto = ceil(text rows / caption rows), as Algorithm 1 "
+            "has it; or floor = floor(text batches / caption batches) from the first step of each epoch on, as the "
+            "released code."
+        },
+    )
+    mini_batch_size: int | None = field(
+        default=None, metadata={"help": "Rows encoded at once under gradient caching; null = off."}
+    )
+    auto_resume: bool = field(
+        default=False, metadata={"help": "Go on from the newest whole checkpoint in output_dir, if there is one."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better score; null = never."}
+    )
+    require_push: bool = field(
+        default=False, metadata={"help": "With push_to_hub: refuse to train where the Hub would not take the model."}
+    )
+    push_timeout: float = field(
+        default=1200.0, metadata={"help": "Seconds one push may take, and the end of training waits for the last."}
+    )
+
+    eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
+    eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
+    eval_on_start: bool = field(
+        default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
+    )
+    save_steps: float | None = field(  # type: ignore[assignment]
+        default=None,
+        metadata={
+            "help": "Optimizer steps between checkpoints; as eval_steps if not given. New bests are saved anyway."
+        },
+    )
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints that stay: the best and the last ones; 0 = all."}
+    )
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Restore the best checkpoint at the end."})
+    metric_for_best_model: str | None = field(
+        default="eval_stsb_spearman", metadata={"help": "What the best checkpoint is chosen by."}
+    )
+    logging_steps: float = field(default=25, metadata={"help": "Optimizer steps between logs of the losses."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "STS sentences encoded at once a device."})
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
+    )
+
+    hub_strategy: str = field(
+        default="every_save",
+        metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
+    )
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
+    )
+
+    def __post_init__(self):
+        if self.save_steps is None:
+            self.save_steps = self.eval_steps or 500
+        if self.greater_is_better is None and self.metric_for_best_model is not None:
+            self.greater_is_better = not self.metric_for_best_model.endswith(("loss", "alignment", "uniformity"))
+        if self.eval_strategy == "no":
+            self.load_best_model_at_end = self.eval_on_start = False  # without scores there is no best
+        if self.ddp_find_unused_parameters is None:
+            # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
+            self.ddp_find_unused_parameters = True
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
+            self.use_cpu = True  # else each process would take itself for the only one
+        super().__post_init__()
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it
+        self.dataloader_drop_last = False  # only whole batches are trained on anyway, and every STS sentence is scored
+        self._check()
+
+    def _check(self) -> None:
+        self.period  # noqa: B018 - raises where it is no period
+        for each in fields(self):
+            if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
+                raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")
+        for name in ("per_device_train_batch_size", "mini_batch_size", "early_stopping_patience"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))
+        if self.early_stopping_patience is not None and self.eval_strategy == "no":
+            raise ValueError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
+        for tracker in self.report_to or []:
+            packages = _TRACKERS.get(tracker, ())
+            if packages and not any(importlib.util.find_spec(package) for package in packages):
+                raise ValueError(
+                    f"report_to is {tracker!r}, and the package {packages[0]} is not installed: pip install "
+                    f"{packages[0]}, or set report_to to none"
+                )
+        if self.auto_resume and self.save_only_model:
+            raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
+        if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
+            strategy = HubStrategy(self.hub_strategy).value
+            raise ValueError(
+                f"hub_strategy is {strategy!r}: optimizer states are not pushed. Take 'every_save' "
+                "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
+            )
+
+    @property
+    def period(self) -> Period:
+        """p, None for auto, or "floor"."""
+        if self.multimodal_period in ("auto", FLOOR):
+            return None if self.multimodal_period == "auto" else FLOOR
+        if not str(self.multimodal_period).isdecimal() or int(self.multimodal_period) < 1:
+            raise ValueError(
+                f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is needed"
+            )
+        return int(self.multimodal_period)

@@ -1,0 +1,115 @@
+"""What a run of the paper's setting costs: its steps, and the bytes that training writes on the way."""
+
+import functools
+import pathlib
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+from kdmcse_hf.data.schedule import FLOOR, make_schedule
+
+from .data_check import CaptionSet
+from .settings import Setting
+
+TEXT_ROWS = 1_000_000  # Wiki1M
+# Captions of the sets that are not there yet: five an image, with a few more in COCO.
+CAPTION_ROWS = {"flickr": 148_915, "coco": 414_113, "cc12m": 1_000_000}
+PARAMETERS = {"google-bert/bert-base-uncased": 109_482_240, "FacebookAI/roberta-base": 124_645_632}
+
+
+def steps_of_run(setting: Setting, captions: CaptionSet | None) -> int:
+    """Optimizer steps of one run.
+
+    Args:
+        setting: with the keys of recipes/train.py.
+        captions: its caption set, as found; None where it reads none.
+    """
+    flags = setting.flags
+    if (steps := int(flags.get("max_steps", -1))) > 0:
+        return steps
+    text = _count_lines(flags["text_dataset"]) or TEXT_ROWS
+    period = flags.get("multimodal_period", "auto")
+    period = {"auto": None, FLOOR: FLOOR}.get(period, period)
+    rows = 0 if captions is None else _caption_rows(setting, captions)
+    batch_size = int(flags["per_device_train_batch_size"])
+    accumulation = int(flags.get("gradient_accumulation_steps", 1))
+    schedule = make_schedule(period if period in (None, FLOOR) else int(period), text, rows, batch_size, accumulation)
+    return round(float(flags["num_train_epochs"]) * schedule.steps)
+
+
+def bytes_written(flags: dict, steps: int, parameters: int) -> int:
+    """Bytes that training writes: a whole checkpoint each `save_steps` steps (every `eval_steps`, where not given) and
+    after the last step, and the model at the end.
+
+    A checkpoint holds the weights in float32 and AdamW's two moments; what else is in it is small. Where `save_steps`
+    is above `eval_steps`, each new best is written too, whose number nobody knows before: they are not counted.
+
+    Args:
+        flags: keys of recipes/train.py.
+        steps: optimizer steps of the run.
+        parameters: of the encoder; the projection heads add about one in a hundred.
+    """
+    every = int(flags.get("save_steps") or flags["eval_steps"])
+    weights = 4 * parameters
+    return -(-steps // every) * 3 * weights + weights
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run: optimizer steps, bytes that training writes, bytes of the model that stays; None where unknown."""
+
+    steps: int
+    written: int | None
+    kept: int | None
+
+    def line(self) -> str:
+        """In words, for the listing of runs."""
+        if self.written is None or self.kept is None:
+            return f"{self.steps:,} steps"
+        at_most = size(3 * 2 * self.kept + self.kept)
+        return f"{self.steps:,} steps, writes about {size(self.written)}, at most {at_most} of it at a time"
+
+
+def cost_of_run(setting: Setting, captions: CaptionSet | None) -> Cost:
+    """What one run of a setting costs; `captions` as in `steps_of_run`.
+
+    While it trains, the best checkpoint and the last one stay; at the end the model alone.
+    """
+    steps, parameters = steps_of_run(setting, captions), encoder_parameters(setting.flags["model_name_or_path"])
+    if parameters is None:
+        return Cost(steps, None, None)
+    return Cost(steps, bytes_written(setting.flags, steps, parameters), 4 * parameters)
+
+
+@functools.cache
+def encoder_parameters(name: str) -> int | None:
+    """Parameters of an encoder, from a local directory's configuration; None where that cannot be told offline."""
+    if name in PARAMETERS or not pathlib.Path(name).is_dir():
+        return PARAMETERS.get(name)
+    with torch.device("meta"):
+        return AutoModel.from_config(AutoConfig.from_pretrained(name)).num_parameters()
+
+
+def size(count: float) -> str:
+    """Bytes in words: 568 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _caption_rows(setting: Setting, found: CaptionSet) -> int:
+    images = found.images or found.expected
+    if setting.flags.get("captions_per_image") == "one" and images:
+        return images
+    return found.captions or CAPTION_ROWS[found.argument.partition("-")[0]]
+
+
+@functools.cache
+def _count_lines(path: str) -> int | None:
+    if not path.endswith(".txt") or not pathlib.Path(path).is_file():
+        return None
+    with open(path, "rb") as file:
+        return sum(1 for line in file if line.strip())

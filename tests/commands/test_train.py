@@ -1,0 +1,359 @@
+"""The training command as a user starts it: files in, one repository out, clear refusals."""
+
+import contextlib
+import importlib.util
+import io
+import json
+import pathlib
+import re
+import shutil
+
+import pytest
+import tiny
+import torch
+import yaml
+from huggingface_hub import ModelCard
+from paths import RECIPES
+from transformers import AutoModel
+from warm import Finished, run_program
+
+from kdmcse_hf import KDMCSEModel, KDMCSETrainer
+from kdmcse_hf.commands import train
+from kdmcse_hf.commands.train_arguments import explicit_keys, parse
+from kdmcse_hf.data.captions import load_captions
+from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
+from kdmcse_hf.hub.repository_files import repository_files
+from kdmcse_hf.losses import cosine_similarity
+from kdmcse_hf.model.configuration_kdmcse import PRESETS
+
+QUICK = {
+    "max_steps": 6,
+    "eval_steps": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "report": "none",
+}
+
+
+def start(*words: str) -> Finished:
+    """Run the command in this process: most of the time of a fresh one goes into imports."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = train.main(list(words))
+        except SystemExit as end:
+            status = end.code or 0
+    return Finished(status, out.getvalue(), err.getvalue())
+
+
+def launch(*command: str) -> Finished:
+    """Run recipes/train.py as a process of its own; `command` comes between the interpreter and the script."""
+    script = str(RECIPES / "train.py")
+    return run_program(*[script if word == "train.py" else word for word in command])
+
+
+def flags(values: dict) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, str]:
+    return tiny.write_training_files(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="module")
+def trained(sources, tmp_path_factory) -> pathlib.Path:
+    """A run from a YAML file with one value overridden by a flag."""
+    folder = tmp_path_factory.mktemp("run")
+    config = {**sources, **QUICK, "threshold": None, "pooling": "cls", "learning_rate": "1e-3"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    result = start(str(folder / "config.yaml"), "--pooling", "mean", f"--output_dir={folder / 'out'}")
+    assert result.returncode == 0, result.stderr
+    assert "own pairs (24), Spearman x100" in result.stdout
+    return folder / "out"
+
+
+class TestWhatARunLeaves:
+    def test_scores(self, trained):
+        results = json.loads((trained / "all_results.json").read_text())
+        state = json.loads((trained / "trainer_state.json").read_text())
+        history = [entry["eval_stsb_spearman"] for entry in state["log_history"] if "eval_stsb_spearman" in entry]
+        assert len(history) == 4, "before training, steps 3 and 6, and the restored best"
+        assert results["eval_stsb_spearman"] == pytest.approx(max(history[1:3]))
+
+    def test_one_repository(self, trained):
+        model = KDMCSEModel.from_pretrained(str(trained))
+        assert (model.config.pooling, model.config.threshold, model.config.image_dim) == ("mean", None, tiny.IMAGE_DIM)
+        assert type(AutoModel.from_pretrained(trained)).__name__ == "BertModel"
+        loose = [path.name for path in trained.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+        assert loose == []
+
+    def test_the_card(self, trained):
+        card = ModelCard.load(trained / "README.md")
+        card.data.to_dict()
+        assert card.data.pipeline_tag == "sentence-similarity"
+        assert card.data.eval_results is None, "these pairs are no public benchmark"
+        assert "| own pairs (24) | before training | this model |" in card.text
+        assert "| `pooling` | mean |" in card.content
+        assert str(trained.parent) not in card.content, "a card names no folder of the machine"
+
+    def test_the_cards_snippets_run(self, trained, tmp_path, monkeypatch):
+        pytest.importorskip("sentence_transformers")
+        monkeypatch.chdir(trained.parent)
+        text = (trained / "README.md").read_text()
+        snippets = [block.split("```")[0] for block in text.split("```python\n")[1:]]
+        assert len(snippets) == 3
+        for snippet in snippets:
+            exec(compile(snippet, "card", "exec"), {})
+
+    def test_training_goes_on_from_it(self, trained, sources, tmp_path):
+        values = {**sources, **QUICK, "model_name_or_path": str(trained), "output_dir": str(tmp_path / "on")}
+        assert start(*flags({**values, "max_steps": 1, "pooling": "mean"})).returncode == 0
+        lost = {**values, "model_name_or_path": str(tmp_path / "copy")}
+        AutoModel.from_pretrained(trained).save_pretrained(tmp_path / "copy")
+        result = start(*flags(lost))
+        assert result.returncode == 2
+        assert "lacks kdmcse_heads.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize("objective", ["simcse", "arccse", "mcse", "kdmcse"])
+def test_every_objective_trains(objective, sources, tmp_path):
+    values = {**sources, **QUICK, "max_steps": 2, "preset": "released", "objective": objective}
+    result = start(*flags({**values, "output_dir": str(tmp_path / "out")}))
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_threshold_by_quantile_filters_that_share_of_random_pairs(sources, tmp_path):
+    values = {**sources, **QUICK, "max_steps": 1, "threshold": "q0.9", "output_dir": str(tmp_path / "out")}
+    assert start(*flags(values)).returncode == 0
+    image, text = KDMCSEModel.from_pretrained(str(tmp_path / "out")).config.threshold
+    captions = load_captions(sources["multimodal_dataset"])
+    rows = {
+        name: torch.from_numpy(value) for name, value in captions.rows(range(len(captions))).items() if name != "text"
+    }
+    for threshold, columns in ((image, rows["image_embeds"]), (text, rows["text_embeds"])):
+        other = rows["image_ids"][:, None] != rows["image_ids"][None]
+        share = (cosine_similarity(rows["text_embeds"], columns)[other] >= threshold).float().mean().item()
+        assert share == pytest.approx(0.1, abs=0.03)
+    refused = start(*flags({**values, "preset": "released"}))
+    assert refused.returncode == 2
+    assert "threshold q0.9 is a quantile" in refused.stderr
+
+
+def test_two_processes_launched_by_accelerate(sources, tmp_path):
+    launcher = "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    values = {**sources, **QUICK, "gather_across_devices": True, "output_dir": str(tmp_path / "out")}
+    values |= {"per_device_train_batch_size": 4, "gradient_checkpointing": True}
+    del values["use_cpu"]  # gloo is found without being asked for
+    result = launch(*launcher.split(), "--dynamo_backend", "no", "train.py", *flags(values))
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count("own pairs (24), Spearman x100") == 1
+    states = list((tmp_path / "out" / "checkpoint-6").glob("rng_state_*.pth"))
+    assert len(states) == 2, "two processes took part"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"poolin": "mean"}, "did you mean pooling?"),
+        ({"pooling": "max"}, "invalid choice: 'max'"),
+        ({"threshold": "high"}, "invalid similarity value: 'high'"),
+        ({"margin": "3"}, "margin is 3.0"),
+        ({"text_dataset": "missing.txt"}, "there is no missing.txt"),
+        ({"stsb_path": "missing.csv"}, "missing.csv"),
+        ({"model_name_or_path": "some-org/some-model"}, "some-org/some-model"),
+        ({"per_device_train_batch_size": 1000}, "fewer than one batch of 1000"),
+    ],
+)
+def test_unusable_arguments_exit_with_2_and_one_message(change, message, sources, tmp_path):
+    result = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "out"), **change}))
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_the_ranking_objective(sources, tmp_path):
+    output = tmp_path / "out"
+    values = {"objective": "kdmcse_rank", "grounding_weight": 0, "rank_weight": 0.5, "output_dir": str(output)}
+    result = start(*flags({**sources, **QUICK, **values}))
+    assert result.returncode == 0, result.stderr
+    config = KDMCSEModel.from_pretrained(str(output)).config
+    assert (config.objective, config.grounding_weight, config.rank_weight) == ("kdmcse_rank", 0, 0.5)
+    assert "loss:KDMCSE+ListNet" in ModelCard.load(output / "README.md").data.tags
+
+
+def test_a_refusal_in_a_process_of_its_own_has_no_traceback(sources):
+    result = launch("train.py", *flags({**sources, **QUICK, "text_dataset": "missing.txt", "output_dir": "unused"}))
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1] == "train.py: text_dataset: there is no missing.txt"
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_key_of_a_yaml_file_suggests_the_nearest(tmp_path):
+    (tmp_path / "config.yaml").write_text("grounding_wieght: 0.1\n")
+    result = start(str(tmp_path / "config.yaml"))
+    assert result.returncode == 2
+    assert "config.yaml: unknown key 'grounding_wieght'; did you mean grounding_weight?" in result.stderr
+
+
+def test_null_in_a_yaml_file_is_no_silent_default(tmp_path):
+    (tmp_path / "config.yaml").write_text("mini_batch_size: null\nsave_total_limit: null\n")
+    result = start(str(tmp_path / "config.yaml"))
+    assert result.returncode == 2
+    assert "config.yaml: save_total_limit cannot be null; without that line it is 2" in result.stderr
+
+
+def test_resume_from_checkpoint_true_takes_the_newest(sources, tmp_path):
+    values = {**sources, **QUICK, "output_dir": str(tmp_path / "out")}
+    resumed = flags({**values, "resume_from_checkpoint": "true"})
+    assert "holds no whole checkpoint" in start(*resumed).stderr
+    assert start(*flags({**values, "max_steps": 3})).returncode == 0
+    assert start(*resumed).returncode == 0
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert [entry["step"] for entry in state["log_history"] if "eval_stsb_spearman" in entry][:3] == [0, 3, 6]
+
+
+def test_an_output_dir_that_cannot_be_written_to_is_refused_at_the_start(sources, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    refused = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "file" / "out")}))
+    assert refused.returncode == 2
+    assert "cannot be written to" in refused.stderr
+    assert "Take another one" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_names_the_mini_batch_to_try(error, sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(KDMCSETrainer, "training_step", lambda *_, **__: (_ for _ in ()).throw(error))
+    stopped = start(*flags({**sources, **QUICK, "output_dir": str(tmp_path / "out")}))
+    assert stopped.returncode == 1
+    assert "out of memory at step 1 with 8 rows at once" in stopped.stderr
+    assert "--mini_batch_size 4" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+
+def test_a_damaged_checkpoint_to_resume_from_is_refused(sources, tmp_path):
+    (tmp_path / "checkpoint-3").mkdir()
+    values = {**sources, **QUICK, "resume_from_checkpoint": tmp_path / "checkpoint-3"}
+    refused = start(*flags({**values, "output_dir": str(tmp_path / "out")}))
+    assert refused.returncode == 2
+    assert "checkpoint-3 cannot be resumed from: it was not written to its end" in refused.stderr
+
+
+def test_help_shows_the_keys_by_what_they_are_for():
+    text = start("--help").stdout
+    for key in ("model_name_or_path", "grounding_weight", "multimodal_period", "stsb_path", "learning_rate"):
+        assert f"--{key} " in text
+    places = [text.index(f"\n{name}:") for name in ("model", "data", "training", "Hub")]
+    assert places == sorted(places)
+    assert text.index("\nHub:") < text.index("--push_to_hub")
+    assert "--optim_args" not in text, "transformers' own are behind --help-all"
+    assert "--optim_args" in start("--help-all").stdout
+
+
+def test_null_takes_a_key_of_the_configuration_back(sources, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"text_dataset: {sources['text_dataset']}\nmini_batch_size: null\n")
+    words = [str(tmp_path / "run.yaml"), "--text_dataset", "null", "--model_name_or_path", "unused", "--max_length=9"]
+    _, data, training = parse([*words, f"--output_dir={tmp_path}"])
+    assert (data.text_dataset, data.max_length, training.mini_batch_size) == (None, 9, None)
+    assert explicit_keys([*words, f"--output_dir={tmp_path}"])["text_dataset"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model_name_or_path=x", "--output_dir=x", "run.yaml"], "the configuration comes first"),
+        (
+            ["--model_name_or_path=x", "--output_dir=x", "hf_secretsecretsecret"],
+            "a value stands where a --key is needed",
+        ),
+        (
+            ["--report_to=wandb", "--model_name_or_path=x", "--output_dir=x"],
+            "report_to is 'wandb', and the package wandb",
+        ),
+    ],
+)
+def test_common_slips_get_one_plain_message(words, message, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else found(name, *a))
+    result = start(*words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_ctrl_c_ends_with_how_to_go_on(sources, tmp_path, monkeypatch):
+    def interrupt(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdmcse_hf.training.trainer.KDMCSETrainer.training_step", interrupt)
+    result = start(*flags({**sources, **QUICK}), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 130
+    assert "There is no checkpoint in" in result.stderr.splitlines()[-1]
+
+
+def test_the_authors_own_recipe_has_full_paths_and_no_token(sources, trained):
+    kept = yaml.safe_load((trained / "training.local.yaml").read_text())
+    assert kept["text_dataset"] == sources["text_dataset"]
+    assert not [name for name in kept if "token" in name]
+    assert "training.local.yaml" not in [path.name for path in repository_files(trained)]
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_configurations_parse_and_hold_the_papers_values(path):
+    model, data, training = parse([str(path), "--output_dir=unused", "--use_cpu=true"])
+    roberta = "roberta" in path.stem
+    assert model.model_name_or_path == ("FacebookAI/roberta-base" if roberta else "google-bert/bert-base-uncased")
+    assert training.learning_rate == (1e-5 if roberta else 3e-5)
+    assert training.per_device_train_batch_size == (128 if roberta else 64)
+    assert (training.eval_steps, training.metric_for_best_model) == (125, "eval_stsb_spearman")
+    assert (model.simcse_temperature, model.grounding_temperature, model.projection_dim) == (0.05, 0.05, 256)
+    assert (model.pooling, data.max_length) == ("cls", 32)
+    if model.objective == "kdmcse":
+        assert model.preset == ("released" if "released" in path.stem else "paper")
+        assert model.margin in (None, PRESETS[model.preset]["margin"])
+
+
+class TestPooling:
+    @pytest.fixture
+    def mean_pooled(self, sources, tmp_path) -> str:
+        """An encoder that declares mean pooling, as sentence-transformers writes it."""
+        folder = tmp_path / "mean"
+        shutil.copytree(sources["model_name_or_path"], folder)
+        write_sentence_transformers_files(folder, "mean", 16)
+        return str(folder)
+
+    def test_it_is_what_the_repository_declares(self, mean_pooled, sources, tmp_path):
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "objective": "simcse"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert json.loads((tmp_path / "out" / "config.json").read_text())["kdmcse"]["pooling"] == "mean"
+        assert KDMCSEModel.from_encoder(mean_pooled, objective="simcse").config.pooling == "mean"
+
+    def test_a_key_that_contradicts_it_warns_with_both_scores(self, mean_pooled, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "pooling": "cls"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        (said,) = [warning for warning in warnings if "declares mean pooling, and pooling is cls" in warning]
+        assert re.search(r"Spearman before training: -?[\d.]+ with mean, -?[\d.]+ with cls", said)
+
+    def test_a_plain_encoder_declares_nothing(self, sources, tmp_path, monkeypatch):
+        warnings: list[str] = []
+        monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        values = {**sources, **QUICK, "max_steps": 1, "pooling": "mean"}
+        assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+        assert not [warning for warning in warnings if "pooling" in warning]
+
+
+def test_without_pairs_held_out_captions_judge_the_run(sources, tmp_path):
+    tiny.captions(160, images=80).save_to_disk(str(tmp_path / "captions"))
+    values = {**sources, **QUICK, "stsb_path": "held_out", "multimodal_dataset": tmp_path / "captions"}
+    result = start(*flags(values), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "held-out captions (8), MRR x100" in result.stdout

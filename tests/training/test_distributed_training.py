@@ -1,0 +1,76 @@
+"""The whole model under DDP: W processes with B/W rows have the gradients of one process with B rows."""
+
+import gc
+import json
+import pathlib
+
+import datasets
+import pytest
+import tiny
+import torch
+import torch.distributed as dist
+import warm
+from objective_steps import OBJECTIVES, ROWS, batch, gradients, model
+from torch.nn.parallel import DistributedDataParallel
+
+from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
+from kdmcse_hf.data.captions import Captions
+
+
+def check(rank: int, world: int, name: str, mini_batch_size: int | None) -> None:
+    rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
+    whole = gradients(model(name).eval(), None)
+    ours = DistributedDataParallel(model(name, gather_across_devices=True).eval(), find_unused_parameters=True)
+    loss = ours(**batch(rows), mini_batch_size=mini_batch_size).loss
+    loss.backward()
+    mean = loss.detach().clone()
+    dist.all_reduce(mean)
+    case = f"{name}, mini_batch_size {mini_batch_size}"
+    torch.testing.assert_close(mean / world, whole["loss"], msg=lambda m: f"{case}: {m}")
+    for part, parameter in ours.module.named_parameters():
+        if part in whole:
+            torch.testing.assert_close(
+                parameter.grad, whole[part], rtol=1e-9, atol=1e-12, msg=lambda m, part=part: f"{case}, {part}: {m}"
+            )
+
+
+def compare(rank: int, world: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    assert dist.get_world_size() == world
+    for name in OBJECTIVES:
+        for mini_batch_size in (None, 1):
+            check(rank, world, name, mini_batch_size)
+    # A DDP wrapper that outlives its gloo group ends it with the GIL held, which the group's threads may wait for.
+    gc.collect()
+    dist.destroy_process_group()
+
+
+def evaluate(rank: int, world: int, folder: str) -> None:
+    trainer = KDMCSETrainer(
+        model=model("paper").float(),
+        args=KDMCSETrainingArguments(folder, use_cpu=True, per_device_eval_batch_size=7, report_to="none"),
+        text_dataset=datasets.Dataset.from_dict({"text": tiny.sentences(64)}),
+        multimodal_dataset=Captions(tiny.captions(32), "captions"),
+        eval_dataset=tiny.pairs(),
+        processing_class=tiny.tokenizer(),
+    )
+    assert trainer.args.world_size == world
+    pathlib.Path(folder, f"{rank} of {world}.json").write_text(json.dumps(trainer.evaluate()))
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def test_evaluation_gives_all_processes_the_score_of_one(tmp_path):
+    for world in (1, 2):
+        warm.run_ranks(evaluate, world, str(tmp_path))
+    one, first, second = (
+        json.loads((tmp_path / f"{name}.json").read_text()) for name in ("0 of 1", "0 of 2", "1 of 2")
+    )
+    for name in ("spearman", "pearson", "alignment", "uniformity"):
+        name = f"eval_stsb_{name}"
+        assert first[name] == second[name] == pytest.approx(one[name], rel=1e-4), name
+
+
+@pytest.mark.parametrize("world", [1, 2, pytest.param(4, marks=pytest.mark.exhaustive)])
+def test_gradients_equal_one_process(world, tmp_path):
+    warm.run_ranks(compare, world, str(tmp_path))

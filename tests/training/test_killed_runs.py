@@ -1,0 +1,92 @@
+"""Runs killed at some forty moments, in one process and in two, and started again by the same command.
+
+`make test` tries one moment of each kind in one process and those that matter most in two, `make test-all` all.
+"""
+
+import signal
+
+import pytest
+from kill_points import kill_points
+from killed_runs import Setting, kill_and_start_again, run_whole
+
+SETTINGS = {
+    "one-process-two-workers": Setting(world=1, workers=2),
+    "two-processes-accumulating": Setting(world=2, accumulation=2),
+}
+POINTS = list(kill_points(seconds=0.0, seed=0))
+REPRESENTATIVE = {
+    "one-process-two-workers": [
+        "step-13-begun",
+        "step-5-before-optimizer",
+        "step-11-after-optimizer",
+        "evaluation-2",
+        "encoder-3-half-written",
+        "heads-1-half-written",
+        "state-6-half-written",
+        "trainer-state-2-half-written",
+        "rotation-2-half-done",
+        "before-restoring-the-best",
+        "after-restoring-the-best",
+        "last-evaluation",
+        "card",
+        "page",
+        "sigterm-in-step-15",
+        "disk-full-2",
+        "timed-0",
+    ],
+    "two-processes-accumulating": [
+        "step-9-begun",
+        "step-11-after-optimizer",
+        "evaluation-4",
+        "encoder-1-half-written",
+        "state-9-half-written",
+        "rotation-1-half-done",
+        "sigterm-in-step-6",
+    ],
+}
+FIRST_STATUS = {"sigterm": 143, "disk-full": 1}
+
+
+def kind(point: str) -> str:
+    """`step-2-begun` is of the kind `step-begun`."""
+    return "-".join(word for word in point.split("-") if not word.isdigit())
+
+
+def cases() -> list:
+    return [
+        pytest.param(
+            name, point, id=f"{name}-{point}", marks=() if point in REPRESENTATIVE[name] else pytest.mark.exhaustive
+        )
+        for name in SETTINGS
+        for point in POINTS
+    ]
+
+
+@pytest.fixture(scope="module")
+def unkilled(request, tmp_path_factory):
+    return run_whole(SETTINGS[request.param], tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize(("unkilled", "point"), cases(), indirect=["unkilled"], scope="module")
+def test_whatever_the_moment_the_result_is_the_same_to_the_bit(unkilled, point, tmp_path):
+    outcome = kill_and_start_again(unkilled, point, tmp_path)
+    expected = next((status for name, status in FIRST_STATUS.items() if point.startswith(name)), -signal.SIGKILL)
+    # A run may end before its random moment comes; every other point must really have been met.
+    assert outcome.first[outcome.victim] == expected or kind(point) == "timed", outcome
+    assert outcome.second == [0] * unkilled.setting.world, outcome
+    different = outcome.different
+    if point.startswith("sigterm"):  # the checkpoint that it leaves closes a log of its own
+        different = [name for name in different if not name.endswith(("state.json", "results.json"))]
+    assert not different, outcome
+    if point == "page":
+        assert (tmp_path / "run" / "report.html").is_file()
+    if point.startswith("disk-full"):
+        assert "No space left on device" in outcome.log
+        assert "make room, then start the same command with --auto_resume true" in outcome.log
+
+
+def test_every_kind_of_moment_is_among_those_that_are_always_tried():
+    one, two = (REPRESENTATIVE[name] for name in SETTINGS)
+    assert {kind(point) for point in one} == {kind(point) for point in POINTS}
+    assert {*one, *two} <= {*POINTS}
+    assert len(POINTS) >= 30
