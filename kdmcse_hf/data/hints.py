@@ -228,7 +228,7 @@ def _cut_hint(name: str, sample: _Tokenized, tokenizer: PreTrainedTokenizerBase,
     if share <= CUT_SHARE:
         return []
     hint = f"{share:.0%} of the {name}{_of_sample(sample)} are longer than max_length {max_length} and are cut there."
-    enough = np.quantile(sample.lengths, KEPT_SHARE, method="higher")
+    enough = np.quantile(sample.lengths, KEPT_SHARE, method="inverted_cdf")  # the least length that keeps the share
     if enough <= tokenizer.model_max_length:
         hint += (
             f" A max_length of {enough:.0f} would keep {KEPT_SHARE:.0%} of them whole, and take more memory and time."

@@ -86,7 +86,7 @@ def test_the_pictures_lie_beside_the_page(demo):
             picture.verify()
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert str(folder.parent) not in page
-    assert "http" not in page.replace("http-equiv", "")
+    assert "://" not in page, "no address outside the page (letters of an image in base64 may spell anything)"
 
 
 @pytest.mark.parametrize("width", [1200, 600])
