@@ -1,5 +1,6 @@
 """recipes/reproduce.py as a user starts it: crash and resume, tables, listings, scripts."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -96,7 +97,9 @@ def kill_at_first_checkpoint(run: pathlib.Path) -> None:
     while not any(run.glob("checkpoint-*/trainer_state.json")):
         time.sleep(0.01)
     for process in psutil.Process().children(recursive=True):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if str(run) in " ".join(process.cmdline()):
+                process.kill()
 
 
 class TestTheReplica:

@@ -19,7 +19,7 @@ OBJECTIVES = {
 
 def model(name: str, **values) -> KDMCSEModel:
     widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM}
-    encoder = tiny.encoder()
+    encoder = tiny.encoder("roberta")  # of two layers
     return KDMCSEModel.from_encoder(encoder, **widths, grounding_weight=1.0, **OBJECTIVES[name], **values).double()
 
 

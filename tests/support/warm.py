@@ -4,7 +4,6 @@ The fork server is the one of the standard library. Each process that runs tests
 """
 
 import dataclasses
-import functools
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -22,9 +21,8 @@ import torch.multiprocessing
 PRELOADED = ["objective_steps", "killed_runs", "warm_up"]
 
 
-@functools.cache
 def context() -> multiprocessing.context.BaseContext:
-    """The fork server, running. Its children find the environment and the module path of this moment."""
+    """The fork server, running. Its children find the environment and the module path of the moment of its start."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOADED)
     with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)), OMP_NUM_THREADS="1"):

@@ -1,15 +1,20 @@
-"""Imported last by the fork server: what every training run would do for the first time, and does not have to.
+"""Imported last by the fork server: work of the first training run in a process that the forked ones need not repeat.
 
-A first plot with matplotlib takes a second. A garbage collection, which each run asks for twice, takes a quarter of a
-second while it looks at everything that the imports made; frozen, this is not looked at.
+It makes a model, builds transformers' table of weight names, and plots. A garbage collection, which each run asks for
+twice, takes a quarter of a second while it looks at everything that the imports made; what is frozen is not looked at.
 """
 
 import gc
 import io
 
+import tiny
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+tiny.encoder()
+get_checkpoint_conversion_mapping("bert")
 try:
     from matplotlib.figure import Figure
-except ImportError:  # then no run draws
+except ImportError:  # then no run plots
     pass
 else:
     figure = Figure(layout="constrained")
