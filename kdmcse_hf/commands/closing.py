@@ -1,8 +1,8 @@
 """The last lines of a training: the score before, at best and at the end, and whether the run helped."""
 
 from ..card.run_summary import RunSummary
+from ..report.history import outcome
 
-_LARGEST = 100.0  # of Spearman and of MRR, x100
 _NAMES = {"spearman": "Spearman", "mrr": "MRR"}
 
 
@@ -13,26 +13,22 @@ def closing_lines(run: RunSummary, learning_rate: float) -> list[str]:
         run: its history holds the score of each evaluation.
         learning_rate: of the run, named where it may have been too high.
     """
-    points: dict[int, float] = {}
-    for entry in run.history:  # the best is scored once more at the end, at a step that is not its own
-        if run.metric in entry:
-            points.setdefault(entry["step"], entry[run.metric])
-    if not points:
+    found = outcome({"log_history": run.history, "best_global_step": run.best_step}, run.metric)
+    if found is None:
         return ["not evaluated (eval_strategy: no)"]
-    trained = {step: score for step, score in points.items() if step > 0}
-    rows = [("before", 0, points[0])] if 0 in points else []
-    if trained:
-        best = run.best_step if run.best_step in trained else max(trained, key=trained.__getitem__)
-        rows += [("best", best, trained[best]), ("last", max(trained), trained[max(trained)])]
-    name = f"{run.dev_name}, {_NAMES[run.metric.rpartition('_')[2]]} x100"
-    lines = [name, *(f"  {label:<8}step {step:>6}{score:>9.2f}" for label, step, score in rows)]
-    if 0 in points and trained and trained[best] == points[0] == _LARGEST:
+    moments = (("before", found.before), ("best", found.best), ("last", found.last))
+    lines = [f"{run.dev_name}, {_NAMES[run.metric.rpartition('_')[2]]} x100"]
+    for label, which in moments:
+        if which is not None:
+            lines.append(f"  {label:<8}step {which[0]:>6}{which[1][run.metric]:>9.2f}")
+    gain = found.gain(found.best)
+    if found.could_not_rise():
         lines.append(
             "The score was the largest possible before training and still is, so it cannot tell whether the run "
             "helped. Take more captions or pairs, or another measure."
         )
-    elif 0 in points and trained and trained[best] <= points[0]:
-        lines += _worse(run, points[0] - trained[best], learning_rate)
+    elif gain is not None and gain <= 0:
+        lines += _worse(run, -gain, learning_rate)
     return lines
 
 

@@ -80,7 +80,7 @@ def warn_of_pooling(arguments: ModelArguments, model: KDMCSEModel, tokenizer, pa
         found = f" (Spearman before training: {', '.join(scored)})"
     logger.warning(
         f"{arguments.model_name_or_path} declares {declared} pooling, and pooling is {asked}{found}. Without that key "
-        f"it is trained as it was made"
+        "it is trained as it was made"
     )
 
 
@@ -163,7 +163,7 @@ def read_captions(data: DataArguments, columns: tuple[str, ...]) -> CaptionFeatu
 
 def load_pairs(source: str | None) -> datasets.Dataset | None:
     """STS pairs to judge the run by; None for `held_out`, where held-out captions judge it."""
-    if source is not None and source == "held_out":
+    if source == "held_out":
         return None
     try:
         return load_stsb(source)
@@ -252,8 +252,7 @@ def how_to_go_on(output_dir: str) -> str:
 
 def write_local_recipe(keys: dict, output_dir: str) -> None:
     """The keys of a run as they were given, but for tokens, where `training.yaml` has names without folders."""
-    kept = {name: str(value) if isinstance(value, pathlib.Path) else value for name, value in keys.items()}
-    kept = {name: value for name, value in kept.items() if "token" not in name}
+    kept = {name: value for name, value in keys.items() if "token" not in name}
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
     pathlib.Path(output_dir, LOCAL_RECIPE).write_text(text, encoding="utf-8")
 

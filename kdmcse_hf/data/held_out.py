@@ -70,7 +70,7 @@ def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tupl
 
 
 class HeldOutCaptions(torch.utils.data.Dataset):
-    """The distinct captions of held-out images, the longest first, as sentences to be scored.
+    """The captions of held-out images, the longest first, as sentences to be scored.
 
     Rows are `{"text", "number"}`, as `StsSentences` has them.
 

@@ -33,7 +33,7 @@ def retrieval_scores(
         candidates, candidate_ids = queries, query_ids
     if not (np.isfinite(queries).all() and np.isfinite(candidates).all()):
         raise ValueError("an embedding is not finite: the encoder has diverged, take a smaller learning rate")
-    queries, candidates = _unit(queries), _unit(candidates)
+    queries, candidates = (normalise(np.asarray(side, dtype=np.float32)) for side in (queries, candidates))
     ranks = []
     for start in tqdm(range(0, len(queries), _BLOCK), desc="ranks", leave=False, disable=len(queries) < 10 * _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -51,6 +51,6 @@ def retrieval_scores(
     return {"recall_at_1": float((found == 1).mean() * 100), "mrr": float((1 / found).mean() * 100)}
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float32)
+def normalise(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1, (n, width); zero rows stay zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)

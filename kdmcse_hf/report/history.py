@@ -7,6 +7,8 @@ _USUAL_SCORE = "eval_stsb_spearman"
 _NO_SCORES = ("runtime", "_per_second", "compilation_time", "preparation_time")
 _LOWER_IS_BETTER = ("loss", "alignment", "uniformity")
 
+LARGEST = 100.0  # of Spearman and of MRR, x100
+
 Points = list[tuple[int, float]]  # (step, value), by step
 
 
@@ -28,6 +30,12 @@ class Outcome:
             return None
         difference = which[1].get(self.score, math.nan) - self.before[1].get(self.score, math.nan)
         return difference if higher_is_better(self.score) else -difference
+
+    def could_not_rise(self) -> bool:
+        """Whether the score had its largest value before training and still has it, so that it judges nothing."""
+        if self.before is None or not self.score.endswith(("spearman", "mrr")):
+            return False
+        return self.gain(self.best) == 0 and self.before[1][self.score] == LARGEST
 
 
 def loss_names(history: list[dict]) -> list[str]:
@@ -89,13 +97,18 @@ def chosen_score(state: dict, evaluated: list[dict]) -> str | None:
     return next(iter([*equal, *names]), None)
 
 
-def outcome(state: dict) -> Outcome | None:
-    """The scores before, best and last of a trainer's state; None without any evaluation."""
+def outcome(state: dict, score: str | None = None) -> Outcome | None:
+    """The scores before, best and last of a trainer's state; None without any evaluation.
+
+    Args:
+        state: of the trainer, as `trainer_state.json` has it.
+        score: its name in the log; by default the one that chose the best checkpoint.
+    """
     evaluated = evaluations(state.get("log_history", []))
-    score = chosen_score(state, evaluated)
-    if score is None:
-        return None
+    score = chosen_score(state, evaluated) if score is None else score
     known = [entry for entry in evaluated if score in entry]
+    if score is None or not known:
+        return None
     trained = [entry for entry in known if entry["step"] > 0]
     before = next((entry for entry in known if entry["step"] == 0 and not math.isnan(entry[score])), None)
     return Outcome(

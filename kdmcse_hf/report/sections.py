@@ -12,7 +12,7 @@ from .run_directory import Run
 _CAUSES = (
     "Likely causes: a learning rate that is too high for this encoder, another pooling than the encoder was trained "
     "with, too few different sentences, or false negatives (captions of one image, or near duplicates, in one batch). "
-    "First try a tenth of the learning rate and the pooling that the encoder's repository declares."
+    "First try a third of the learning rate and the pooling that the encoder's repository declares."
 )
 _UNSAID = ("heads_sha256",)
 
@@ -87,7 +87,7 @@ def verdict(run: Run) -> Verdict:
         return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
     start, gain = found.before[1][found.score], found.gain(found.best)
     change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
-    if gain == 0 and start == 100 and found.score.endswith(("spearman", "mrr")):  # their largest value
+    if found.could_not_rise():
         text = f"{title} was {change}. It could not rise: nothing says whether training helped. Take more captions or "
         return Verdict("unknown", text + "pairs, or another measure.")
     if not gain > 0:  # type: ignore[operator]

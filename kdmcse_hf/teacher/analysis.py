@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..evaluation.retrieval import normalise
 from ..features.caption_features import CaptionFeatures
 
 KINDS = ("caption_image", "caption_caption")  # alpha^{t,v} and alpha^{t,t}
@@ -71,11 +72,6 @@ def batch_similarities(rows: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if images is not None and images.shape[1] == texts.shape[1]:
         found["caption_image"] = (texts @ normalise(images).T, is_negative)
     return found
-
-
-def normalise(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1, (n, width); zero rows stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
 
 def pair_similarities(source: CaptionFeatures, batch_size: int, num_batches: int, seed: int) -> dict[str, dict]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..evaluation.retrieval import normalise
 from ..features.caption_features import CaptionFeatures
-from .analysis import TIE, normalise
+from .analysis import TIE
 
 TOPS = (1, 5, 10)  # recall@1, recall@5, recall@10
 _BLOCK = 1024  # captions read at once

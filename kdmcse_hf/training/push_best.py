@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any
 
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerState, TrainingArguments
@@ -24,22 +23,23 @@ class PushBest(TrainerCallback):
         write_card: writes the card of the model as it stands into `output_dir`.
 
     Attributes:
-        pusher: a `BestPusher`, set before training where `push_to_hub` says so.
+        pusher: set before training where `push_to_hub` says so.
     """
 
     def __init__(self, write_card: Callable[[], None]):
         self._write_card = write_card
-        self.pusher: Any = None
+        self.pusher: BestPusher | None = None
 
     def on_train_begin(self, args, state, control, **kwargs):
         """A run that was killed may not have got its best to the Hub; the same content makes no new commit."""
-        best = state.best_model_checkpoint
-        if self._is_on(args, state) and best and os.path.isfile(os.path.join(best, CARD_FILES[0])):
-            self.pusher.submit(best, _message(state, args))
+        best, pusher = state.best_model_checkpoint, self._active(args, state)
+        if pusher and best and os.path.isfile(os.path.join(best, CARD_FILES[0])):
+            pusher.submit(best, _message(state, args))
 
     def on_save(self, args, state, control, **kwargs):
         """The evaluation of this step came just before, so the card tells the best's scores."""
-        if not self._is_on(args, state) or state.best_global_step != state.global_step:
+        pusher = self._active(args, state)
+        if pusher is None or state.best_global_step != state.global_step:
             return
         checkpoint = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         try:
@@ -48,13 +48,14 @@ class PushBest(TrainerCallback):
                 if os.path.isfile(os.path.join(args.output_dir, name)):
                     shutil.copyfile(os.path.join(args.output_dir, name), os.path.join(checkpoint, name))
         except OSError as error:  # no room: the checkpoint itself is written, so training can go on
-            self.pusher.give_up(checkpoint, f"the card could not be written: {error}")
+            pusher.give_up(checkpoint, f"the card could not be written: {error}")
         else:
-            self.pusher.submit(checkpoint, _message(state, args))
+            pusher.submit(checkpoint, _message(state, args))
 
-    def _is_on(self, args, state) -> bool:
-        on = args.push_to_hub and args.hub_strategy == HubStrategy.EVERY_SAVE
-        return on and state.is_world_process_zero and self.pusher is not None
+    def _active(self, args, state) -> BestPusher | None:
+        """The pusher, where this process is the one that pushes each new best."""
+        on = args.push_to_hub and args.hub_strategy == HubStrategy.EVERY_SAVE and state.is_world_process_zero
+        return self.pusher if on else None
 
 
 def start_pushing(

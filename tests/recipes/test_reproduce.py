@@ -13,8 +13,7 @@ import psutil
 import pytest
 import tiny
 import yaml
-
-from kdmcse_hf.commands import evaluate, train
+from runs_in_process import run_in_process
 
 SETTINGS = {
     "seeds": [0, 1],
@@ -62,24 +61,7 @@ def reproduce(*words: str) -> int:
 @pytest.fixture
 def runs_in_process(monkeypatch):
     """Runs without child processes; what a run does stays the same."""
-    import reproduce as recipe
-    from reproduction import run
-
-    def call(name: str, *words: str) -> None:
-        command = {"train.py": train, "evaluate.py": evaluate}[name]
-        if status := command.main(list(words)):
-            raise subprocess.CalledProcessError(status, name)
-
-    def run_all(commands):
-        failed = {}
-        for folder, (_, _, *words) in commands.items():
-            monkeypatch.setattr(sys, "argv", ["run.py", *words])
-            if status := run.main():
-                failed[folder] = status
-        return failed
-
-    monkeypatch.setattr(run, "_call", call)
-    monkeypatch.setattr(recipe, "run_all", run_all)
+    run_in_process(monkeypatch)
 
 
 @pytest.fixture(scope="module")
