@@ -1,7 +1,7 @@
 """The last lines of a training: the score before, at best and at the end, and whether the run helped."""
 
 from ..card.run_summary import RunSummary
-from ..report.history import outcome
+from ..report.history import ENOUGH_ROWS, judge_parts, outcome
 
 _NAMES = {"spearman": "Spearman", "mrr": "MRR"}
 
@@ -13,7 +13,8 @@ def closing_lines(run: RunSummary, learning_rate: float) -> list[str]:
         run: its history holds the score of each evaluation.
         learning_rate: of the run, named where it may have been too high.
     """
-    found = outcome({"log_history": run.history, "best_global_step": run.best_step}, run.metric)
+    state = {"log_history": run.history, "best_global_step": run.best_step}
+    found = outcome(state, run.metric, rows=judge_parts(run.dev_name)[1])
     if found is None:
         return ["not evaluated (eval_strategy: no)"]
     moments = (("before", found.before), ("best", found.best), ("last", found.last))
@@ -21,11 +22,16 @@ def closing_lines(run: RunSummary, learning_rate: float) -> list[str]:
     for label, which in moments:
         if which is not None:
             lines.append(f"  {label:<8}step {which[0]:>6}{which[1][run.metric]:>9.2f}")
-    gain = found.gain(found.best)
+    gain, noise = found.gain(found.best), found.noise()
     if found.could_not_rise():
         lines.append(
             "The score was the largest possible before training and still is, so it cannot tell whether the run "
             "helped. Take more captions or pairs, or another measure."
+        )
+    elif noise is not None:
+        lines.append(
+            f"Only {found.rows} rows judge this run, and so few know a score to about ±{noise:.0f}: a difference of "
+            f"{gain:+.2f} says neither that it helped nor that it harmed. Take {ENOUGH_ROWS} pairs or more, or STS-B."
         )
     elif gain is not None and gain <= 0:
         lines += _worse(run, -gain, learning_rate)

@@ -189,7 +189,12 @@ class KDMCSETrainer(ResumableTrainer):
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
         schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
+        judge = self._judge_name() if self.eval_dataset else None
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length, judge)
+
+    def _judge_name(self) -> str:
+        """How to speak of what the checkpoint is chosen by: the first of the sets that are scored."""
+        return judge_name(next(iter((self.eval_dataset or {}).values()), None))
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -211,7 +216,7 @@ class KDMCSETrainer(ResumableTrainer):
             seed=args.seed,
             run_values=changed_arguments(args),
             judge=judge,
-            dev_name=judge_name((self.eval_dataset or {}).get(judge)),
+            dev_name=self._judge_name(),
             steps=state.global_step,
             best_step=state.best_global_step if args.load_best_model_at_end else None,
             history=state.log_history,

@@ -43,5 +43,14 @@ def test_a_score_that_was_the_largest_possible_from_the_start_is_no_judgement_of
     assert "worse than the start by 10.00" in "\n".join(closing_lines(summary({0: 100.0, 5: 90.0}, best_step=5), 1e-5))
 
 
+def test_a_run_that_few_pairs_judge_is_called_neither_better_nor_worse():
+    run = dataclasses.replace(summary({0: 50.0, 5: 40.0}, best_step=5), dev_name="own pairs (8)")
+    text = "\n".join(closing_lines(run, 1e-5))
+    assert "Only 8 rows judge this run, and so few know a score to about ±70" in text
+    assert "worse" not in text
+    many = dataclasses.replace(run, dev_name="own pairs (1500)")
+    assert "worse than the start by 10.00" in "\n".join(closing_lines(many, 1e-5))
+
+
 def test_a_run_that_was_not_scored_says_so():
     assert closing_lines(summary({}, best_step=None), 1e-5) == ["not evaluated (eval_strategy: no)"]
