@@ -34,7 +34,7 @@ from ..report.environment import write_environment
 from ..report.page import write_report
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
-from ..training.trainer import KDMCSETrainer
+from ..training.trainer import KDMCSETrainer, check_captions
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
 from .exit_status import program_name
@@ -128,10 +128,13 @@ def build_trainer(
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)
     set_seed(training.seed)
-    config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
-    text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
-    captions = read_captions(data, objective_class(model_arguments.objective).teacher_columns)
+    # What can be refused at once is refused before minutes of reading data.
+    columns = objective_class(model_arguments.objective).teacher_columns
+    check_captions(model_arguments.objective, columns, bool(data.multimodal_dataset))
+    config = encoder_config(model_arguments)
     pairs = load_pairs(data.stsb_path) if training.eval_strategy != "no" else None
+    text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
+    captions = read_captions(data, columns)
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
     source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}

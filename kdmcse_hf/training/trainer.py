@@ -273,9 +273,18 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
-    if teacher_columns and not rows.caption_rows:
+def check_captions(objective: str, teacher_columns: tuple[str, ...], has_captions: bool) -> None:
+    """Refuse an objective that has a teacher where there are no captions.
+
+    Raises:
+        ValueError: that is so.
+    """
+    if teacher_columns and not has_captions:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
+
+
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
+    check_captions(objective, teacher_columns, bool(rows.caption_rows))
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(
             f"text_dataset ({rows.text_rows} rows) is no larger than multimodal_dataset ({rows.caption_rows} rows): "
