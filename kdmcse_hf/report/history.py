@@ -67,8 +67,12 @@ def half_width(score: str, value: float, rows: int) -> float:
 
 def judge_of(state: dict) -> tuple[str | None, int | None]:
     """What a run was judged by, as its record has it: the name, and the rows where the name tells them."""
-    record = state.get("stateful_callbacks", {}).get("RunRecord", {}).get("args", {}).get("record", {})
-    return judge_parts(record.get("judge"))
+    return judge_parts(record_of(state).get("judge"))
+
+
+def record_of(state: dict) -> dict:
+    """What the run depended on, as its checkpoints keep it; empty for a run of an earlier version."""
+    return state.get("stateful_callbacks", {}).get("RunRecord", {}).get("args", {}).get("record", {})
 
 
 def judge_parts(judge: str | None) -> tuple[str | None, int | None]:

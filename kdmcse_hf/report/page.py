@@ -14,6 +14,7 @@ from .html import TEMPLATES, check_libraries, render
 from .run_directory import Run, read_runs
 from .similar_pairs import SimilarPairs, similar_pairs
 from .teacher import TeacherSection, teacher_section
+from .verdict import Verdict
 
 
 @dataclass
@@ -32,7 +33,7 @@ class RunSection:
     run: Run
     summary: str
     cards: list[sections.Card]
-    verdict: sections.Verdict
+    verdict: Verdict
     settings: dict[str, dict[str, str]]
     duration: dict[str, str]
     pairs: SimilarPairs

@@ -6,25 +6,13 @@ from dataclasses import dataclass
 from ..card.recipe import portable
 from ..evaluation.tables import Table, build_tables
 from ..evaluation.tasks import STS_TASKS
-from .history import ENOUGH_ROWS, Outcome, judge_of, outcome, score_names
+from .history import Outcome, judge_of, outcome, record_of, score_names
 from .html import figure_text, value_text
-from .run_directory import Run
+from .run_directory import LOCAL_RECIPE, Run
+from .verdict import RunFacts, Verdict, judge
 
-_CAUSES = (
-    "Likely causes: a learning rate that is too high for this encoder, another pooling than the encoder was trained "
-    "with, too few different sentences, or false negatives (captions of one image, or near duplicates, in one batch). "
-    "First try a third of the learning rate and the pooling that the encoder's repository declares."
-)
 _UNSAID = ("heads_sha256",)
 _USUAL_JUDGES = ("stsb", "retrieval")  # names of the log, whatever the pairs are
-
-
-@dataclass
-class Verdict:
-    """Whether training helped, in sentences; `kind` is `better`, `worse` or `unknown`."""
-
-    kind: str
-    text: str
 
 
 @dataclass
@@ -87,35 +75,15 @@ def cards(run: Run) -> list[Card]:
 
 def verdict(run: Run) -> Verdict:
     """Whether the run made its encoder better, as far as its log tells."""
-    found = outcome(run.state)
-    if found is None or found.best is None:
-        return Verdict("unknown", "The log holds no score of the trained model: nothing says whether training helped.")
-    step, scores = found.best
-    title, best = score_title(found.score, judges_of([run])), scores[found.score]
-    if found.before is None:
-        text = f"{title} is {figure_text(best)} at step {step}. There was no evaluation before training (step 0), so "
-        return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
-    start, gain = found.before[1][found.score], found.gain(found.best)
-    change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
-    if found.could_not_rise():
-        text = f"{title} was {change}. It could not rise: nothing says whether training helped. Take more captions or "
-        return Verdict("unknown", text + "pairs, or another measure.")
-    if (noise := found.noise()) is not None:
-        text = f"Too few rows to tell: {title} was {change}. Only {found.rows} judge this run, and so few know a "
-        return Verdict("unknown", text + f"score to about ±{noise:.0f}. Take {ENOUGH_ROWS} pairs or more, or STS-B.")
-    if not gain > 0:  # type: ignore[operator]
-        return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")  # type: ignore[arg-type]
-    text = f"Better than the start by {figure_text(gain)}: {title} was {change}."
-    # NaN, of a run that diverged, is worse too.
-    if not found.gain(found.last) >= 0:  # type: ignore[operator]
-        last_step, last = found.last  # type: ignore[misc]
-        text += f" But the last evaluation, {figure_text(last[found.score])} after step {last_step}, is worse than "
-        text += "the start: training went on too long, or its learning rate is too high."
-    return Verdict("better", text)
-
-
-def _no_better(gain: float) -> str:
-    return "No better than the start" if gain == 0 else "Worse than the start"
+    found, record = outcome(run.state), record_of(run.state)
+    facts = RunFacts(
+        title=score_title(found.score, judges_of([run])) if found else "",
+        recipe=LOCAL_RECIPE,
+        learning_rate=record.get("learning_rate"),
+        has_captions=record.get("multimodal_dataset", "none") != "none",
+        pooling=run.recipe.get("pooling"),
+    )
+    return judge(found, facts)
 
 
 def scores_table(runs: list[Run]) -> Table:
@@ -202,7 +170,7 @@ def duration(run: Run) -> dict[str, str]:
         "epoch": ("epochs", "{:.2f}"),
         "train_runtime": ("seconds of training", "{:,.0f}"),
         "train_steps_per_second": ("steps a second", "{:.2f}"),
-        "train_samples_per_second": ("rows a second", "{:,.0f}"),
+        "train_samples_per_second": ("rows a second", "{:,.1f}"),
         "total_flos": ("floating-point operations", "{:.2e}"),
     }
     return {title: form.format(values[name]) for name, (title, form) in shown.items() if values.get(name) is not None}

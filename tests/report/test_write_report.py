@@ -155,21 +155,25 @@ def test_nan_is_never_the_best_and_a_run_that_diverged_is_called_worse_at_the_en
 @pytest.mark.parametrize(
     ("scores", "kind", "sentence"),
     [
-        ({0: 64.7, 5: 47.8, 10: 40.0}, "worse", "Worse than the start: Spearman (stsb) was 64.70 before training"),
-        ({0: 64.7, 5: 64.7}, "worse", "No better than the start"),
+        ({0: 64.7, 5: 47.8, 10: 40.0}, "worse", "Worse than the start by 16.90: Spearman (stsb) was 64.70"),
+        ({0: 64.7, 5: 64.7}, "unknown", "No better than the start"),
         ({0: 100.0, 5: 100.0}, "unknown", "It could not rise"),
         ({0: 20.0, 5: 60.0, 10: 50.0}, "better", "Better than the start by 40.00"),
         ({0: 20.0, 5: 60.0, 10: 10.0}, "better", "But the last evaluation, 10.00 after step 10, is worse than"),
         ({5: 60.0}, "unknown", "eval_on_start: true measures it"),
         ({}, "unknown", "The log holds no score"),
+        ({0: math.nan, 5: 60.0}, "unknown", "No score before training (step 0) is in the log"),
+        ({0: 60.0, 5: math.nan}, "worse", "No score of the trained model is a number: the run diverged"),
     ],
 )
 def test_the_page_says_plainly_whether_training_helped(tmp_path, scores, kind, sentence):
     found = _verdict(tmp_path, scores)
     assert found.kind == kind
     assert sentence in found.text
-    assert ("Likely causes" in found.text) == (kind == "worse")
-    assert sentence in report(tmp_path / "run").text
+    assert bool(found.causes) == (kind == "worse")
+    page = report(tmp_path / "run").text
+    assert sentence in page
+    assert ("Likely causes" in page) == (kind == "worse")
 
 
 @pytest.mark.parametrize(
