@@ -22,11 +22,11 @@ REPRESENTATIVE = {
         "step-5-before-optimizer",
         "step-11-after-optimizer",
         "evaluation-2",
-        "encoder-3-half-written",
-        "heads-1-half-written",
+        "encoder-1-half-written",
+        "heads-3-half-written",
         "state-6-half-written",
-        "trainer-state-3-half-written",
-        "rotation-2-half-done",
+        "trainer-state-2-half-written",
+        "rotation-1-half-done",
         "before-restoring-the-best",
         "after-restoring-the-best",
         "last-evaluation",
@@ -40,7 +40,7 @@ REPRESENTATIVE = {
     "two-processes-accumulating": [
         "step-9-begun",
         "evaluation-4",
-        "state-5-half-written",
+        "state-9-half-written",
         "rotation-1-half-done",
         "sigterm-in-step-6",
     ],
@@ -48,7 +48,7 @@ REPRESENTATIVE = {
 # The workers' processes are all that a run without them lacks, and forking them takes half of the time.
 ONLY_REPRESENTATIVE = ["one-process"]
 FIRST_STATUS = {"sigterm": 143, "disk-full": 1}
-ADVICE = {  # in a new best, and in the repository at the end
+ADVICE = {  # in a checkpoint, and in the repository at the end
     "disk-full-2": "make room, then start the same command with --auto_resume true",
     "disk-full-5": "make room in output_dir, then start again with --auto_resume true",
 }
