@@ -16,6 +16,7 @@ tests/training/test_trainer_hooks.py fails where a version of transformers has c
 """
 
 import os
+import shutil
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -210,6 +211,8 @@ class ResumableTrainer(Trainer):
         directory = os.path.join(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         only_best, self._only_best_is_due = self._only_best_is_due, False
         with written_whole(directory, self.args.should_save), without_rotation(self.args, weights_alone=only_best):
+            if only_best and self.args.should_save and os.path.isdir(directory):
+                shutil.rmtree(directory)  # an earlier run's optimizer must not stand beside these weights
             super()._save_checkpoint(model, trial)
         if self.args.should_save:
             rotate(directory, self.state.best_model_checkpoint, self.args.save_total_limit)

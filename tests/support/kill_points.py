@@ -16,8 +16,7 @@ import kdmcse_hf.model.repository
 from kdmcse_hf import KDMCSETrainer
 from kdmcse_hf.commands import train
 
-# Checkpoints come at steps 8, 16 and 20, a new best without state at 4. It is superseded at 8 in one process, and stays
-# the best in two.
+# Checkpoints come at steps 8, 16 and 20, a new best without state at 4, which stays the best in two processes alone.
 MAX_STEPS, EVAL_STEPS, SAVE_STEPS, TIMED = 20, 4, 8, 4
 
 

@@ -142,12 +142,15 @@ def test_a_run_shorter_than_eval_steps_is_evaluated_at_its_end(tmp_path):
 
 
 def test_the_best_is_kept_where_it_falls_between_checkpoints(tmp_path):
+    earlier = tmp_path / "out" / "checkpoint-2" / "optimizer.pt"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"of an earlier run")
     ours = trainer(tmp_path, eval_steps=2, save_steps=8, max_steps=12, callbacks=[Worse()])
     ours.train()
     assert ours.state.best_global_step == 2
     assert ours.state.best_model_checkpoint.endswith("checkpoint-2")
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["checkpoint-12", "checkpoint-2"]
-    assert not (tmp_path / "out" / "checkpoint-2" / "optimizer.pt").exists(), "weights and heads alone"
+    assert not earlier.exists(), "weights and heads alone"
     stored = KDMCSEModel.from_pretrained(tmp_path / "out" / "checkpoint-2").state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in ours.model.state_dict().items()), "restored"
 
