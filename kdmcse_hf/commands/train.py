@@ -204,7 +204,7 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     checkpoint = checkpoint or args.resume_from_checkpoint
     if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
         checkpoint = True
-    if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
+    if not checkpoint and not args.auto_resume and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
         logger.warning(
             f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "
             "output_dir, or --auto_resume true to go on from them"

@@ -55,7 +55,7 @@ def test_configs_lists_names_and_what_they_are():
     assert status == 0
     lines = out.splitlines()
     assert [line for line in lines[:-1] if not line.startswith(" ")] == list(shipped_configurations())
-    assert "SimCSE-BERT on wiki" in out
+    assert "KDMCSE-BERT on wiki+flickr by the paper's text" in out
     assert all(len(line) <= 80 for line in lines[:-1])
     assert lines[-1] == f"files: {RECIPES / 'configs'}"
 
