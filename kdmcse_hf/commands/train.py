@@ -74,8 +74,10 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
 def log_poolings(trainer: KDMCSETrainer, arguments: ModelArguments) -> None:
     """What is at stake where `pooling` is another one than the repository declares: the scores of both."""
     asked = arguments.pooling
-    declared = asked and contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
-    if not declared or not trainer.eval_dataset:
+    if asked is None or not trainer.eval_dataset:
+        return
+    declared = contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
+    if declared is None:
         return
     judge, scores = next(iter(trainer.eval_dataset.values())), {}
     for pooling in (declared, asked):
