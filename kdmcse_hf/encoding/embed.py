@@ -12,7 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from .kernels import to_device
+from .kernels import kernel_for, to_device
 from .packed import embed_packed
 from .pooling import pool
 from .support import packing_support
@@ -54,7 +54,9 @@ def embed_sentences(
         raise ValueError(f"lengths has {len(lengths)} entries for {len(input_ids)} sentences: give the tokens of each")
     parts = 1
     if plan is not None and on_right and min(lengths) > 0:
-        encode = functools.partial(embed_packed, encoder, plan, input_ids, pooling)
+        # Chosen here, not within a part that is encoded again: the first choice takes a check of its own.
+        kernel = kernel_for(input_ids.device.type, _computing_dtype(encoder, input_ids.device.type))
+        encode = functools.partial(embed_packed, encoder, plan, kernel, input_ids, pooling)
     else:
         encode = functools.partial(_embed_padded, encoder, input_ids, attention_mask, pooling)
         if input_ids.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -100,6 +102,10 @@ def cut_by_tokens(lengths: Sequence[int], parts: int) -> list[list[int]]:
         groups[part].append(row)
         before += tokens[place]
     return groups
+
+
+def _computing_dtype(encoder: PreTrainedModel, device_type: str) -> torch.dtype:
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else encoder.dtype
 
 
 def _embed_padded(encoder, input_ids, attention_mask, pooling: str, rows: list[int], lengths: list[int]):

@@ -141,34 +141,56 @@ def kernel_for(device_type: str, dtype: torch.dtype) -> Kernel:
     raise RuntimeError(f"scaled_dot_product_attention cannot be used on {device_type} in {dtype}: {fault}")
 
 
-@torch.no_grad()
 def find_fault(kernel: Kernel, device_type: str, dtype: torch.dtype) -> str | None:
-    """What is wrong with a kernel on three short sentences, or None: its numbers, its dropout, or that it fails."""
-    lengths = (9, 5, 5)
-    spans = Spans.of(lengths, torch.device(device_type))
+    """What is wrong with a kernel on three short sentences, or None: its numbers, its dropout, or that it fails.
+
+    Values and gradients are compared, of all tokens and of the first ones, with and without a window.
+    """
+    device = torch.device(device_type)
+    keys, firsts = Spans.of((9, 5, 5), device), Spans.of((1, 1, 1), device)
     indices = [torch.accelerator.current_device_index()] if device_type != "cpu" else []
     with (
         torch.random.fork_rng(indices, device_type=device_type if indices else "cuda"),
         torch.autocast(device_type, enabled=False),
+        torch.inference_mode(False),
+        torch.enable_grad(),
     ):
         torch.manual_seed(0)
-        states = torch.randn(3, sum(lengths), 2, 64, device=device_type, dtype=dtype)
-        sentences = zip(*(part.split(lengths) for part in states), strict=True)
-        expected = torch.cat([_plainly(*sentence) for sentence in sentences])
-        query, key, value = states
+        states = torch.randn(3, sum(keys.lengths), 2, 64, device=device, dtype=dtype)
         try:
-            output = kernel(query, key, value, spans, spans)
-            dropped = kernel(query, key, torch.ones_like(value), spans, spans, dropout=0.5)
+            for queries, window in itertools.product((keys, firsts), (None, 3)):
+                found, expected = (_with_gradients(each, states, queries, keys, window) for each in (kernel, _plainly))
+                if not all(_near(*both) for both in zip(found, expected, strict=True)):
+                    return "its numbers are wrong"
+            dropped = kernel(states[0], states[1], torch.ones_like(states[2]), keys, keys, dropout=0.5)
         except Exception as error:  # whatever a kernel raises, the next one is tried
             return f"it fails with {type(error).__name__}: {error}"
-    if not torch.allclose(output.float(), expected, atol=0.03):
-        return "its numbers are wrong"
     # Each row of attention probabilities sums to 1, and so does its product with ones unless some are dropped.
     return "it ignores attention dropout" if (dropped.float() - 1).abs().max() < 0.1 else None
 
 
-def _plainly(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Attention of one sentence (tokens, heads, width), as the textbook writes it, in float32."""
-    query, key, value = (states.float().transpose(0, 1) for states in (query, key, value))
-    probabilities = (query @ key.transpose(1, 2) / query.shape[-1] ** 0.5).softmax(dim=-1)
-    return (probabilities @ value).transpose(0, 1)
+def _with_gradients(kernel: Kernel, states: torch.Tensor, queries: Spans, keys: Spans, window: int | None) -> list:
+    """The output of a kernel, and the gradients of queries, keys and values."""
+    chosen = states[0] if queries is keys else states[0].index_select(0, keys.boundaries[:-1])
+    inputs = [each.detach().clone().requires_grad_() for each in (chosen, states[1], states[2])]
+    output = kernel(*inputs, queries, keys, window=window)
+    return [output, *torch.autograd.grad(output, inputs, chosen.to(output.dtype))]
+
+
+def _plainly(query, key, value, queries: Spans, keys: Spans, window: int | None) -> torch.Tensor:
+    """Attention as the textbook writes it, in float32, over all tokens with those of other sentences masked."""
+    lengths = torch.tensor(keys.lengths, device=query.device)
+    sentence = torch.arange(len(lengths), device=query.device).repeat_interleave(lengths)
+    place = torch.arange(len(key), device=query.device)
+    asking = place if queries is keys else keys.boundaries[:-1].long()
+    allowed = sentence[asking][:, None] == sentence
+    if window is not None:
+        allowed &= (asking[:, None] - place).abs() < window
+    scores = torch.einsum("qhd,khd->hqk", query.float(), key.float()) / query.shape[-1] ** 0.5
+    probabilities = scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+    return torch.einsum("hqk,khd->qhd", probabilities, value.float())
+
+
+def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Equal up to the rounding of bfloat16."""
+    return found.shape == expected.shape and bool((found - expected).norm() <= 0.03 * expected.norm())

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from .kernels import Spans, kernel_for, to_device
+from .kernels import Kernel, Spans, to_device
 from .last_layer import loses_gradients
 from .packed_attention import PACKED_SDPA, Packed
 
@@ -29,6 +29,7 @@ class PackingPlan:
 def embed_packed(
     encoder: PreTrainedModel,
     plan: PackingPlan,
+    kernel: Kernel,
     input_ids: torch.Tensor,
     pooling: str,
     rows: list[int],
@@ -39,6 +40,7 @@ def embed_packed(
     Args:
         encoder: with the attention implementation `PACKED_SDPA`.
         plan: of this encoder.
+        kernel: what computes its attention.
         input_ids: (N, L), padded on the right with anything.
         pooling: `cls`, the first token, or `mean`, over all tokens, of the last hidden state.
         rows: which sentences, n of the N, the longest first.
@@ -53,9 +55,7 @@ def embed_packed(
     """
     if (implementation := encoder.config._attn_implementation) != PACKED_SDPA:
         raise ValueError(f"the attention implementation is {implementation!r}: packed rows need {PACKED_SDPA!r}")
-    device = input_ids.device
-    spans = Spans.of(tuple(lengths), device)
-    kernel = kernel_for(device.type, computing_dtype(encoder, device.type))
+    spans = Spans.of(tuple(lengths), input_ids.device)
     only_first = pooling == "cls" and plan.last_layer is not None and not loses_gradients(plan.last_layer)
     states = encode_row(encoder, plan.padding_idx, input_ids, rows, Packed(spans, kernel, only_first))
     if only_first:
@@ -67,13 +67,9 @@ def embed_packed(
         return states
     if pooling == "cls":
         return states.index_select(0, spans.boundaries[:-1])
-    wide = torch.promote_types(states.dtype, torch.float32)
-    return torch.cat([run.mean(dim=1, dtype=wide) for run in spans.split(states)]).to(states.dtype)
-
-
-def computing_dtype(encoder: PreTrainedModel, device_type: str) -> torch.dtype:
-    """What attention is computed in: autocast's dtype, or that of the weights."""
-    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else encoder.dtype
+    wide = states.to(torch.promote_types(states.dtype, torch.float32))
+    # Unsafe: without a check of the boundaries, for which a GPU would have to wait.
+    return torch.segment_reduce(wide, "mean", offsets=spans.boundaries, unsafe=True).to(states.dtype)
 
 
 def encode_row(

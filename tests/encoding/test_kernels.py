@@ -108,6 +108,18 @@ def across_sentences(query, key, value, queries, keys, **options):
     return sdpa_by_length(query, key, value, whole, whole, **options)
 
 
+def without_window(*arguments, **options):
+    return sdpa_by_length(*arguments, **{**options, "window": None})
+
+
+def wrong_for_first_tokens(query, key, value, queries, keys, **options):
+    return sdpa_by_length(query, key, value, queries, keys, **options) * (1 if queries is keys else 1.1)
+
+
+def wrong_gradients(query, key, value, *arguments, **options):
+    return sdpa_by_length(query, key.detach(), value, *arguments, **options) + 0 * key.sum()
+
+
 def unavailable(*arguments, **options):
     raise RuntimeError("no kernel image is available for this device")
 
@@ -117,6 +129,9 @@ def unavailable(*arguments, **options):
     [
         (without_dropout, "it ignores attention dropout"),
         (across_sentences, "its numbers are wrong"),
+        (without_window, "its numbers are wrong"),
+        (wrong_for_first_tokens, "its numbers are wrong"),
+        (wrong_gradients, "its numbers are wrong"),
         (unavailable, "it fails with RuntimeError: no kernel image is available for this device"),
     ],
 )

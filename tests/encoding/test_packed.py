@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf.encoding.embed import cut_by_tokens, embed_sentences, read_lengths
+from kdmcse_hf.encoding.kernels import kernel_for
 from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.pooling import POOLINGS, pool
 from kdmcse_hf.encoding.support import packing_support
@@ -171,6 +172,15 @@ def test_gradient_caching_by_tokens_replays_dropout(pooling):
         embeddings = packed(encoder, {name: each[part] for name, each in tokens.items()}, pooling)
         kept = kept.index_put((torch.tensor(part),), embeddings)
     assert_within(cached, with_gradients(encoder, kept), 1e-7)
+
+
+def test_a_kernel_is_chosen_before_anything_is_to_be_replayed():
+    """The check of a kernel that is met for the first time is no part of the step, which has no second check."""
+    encoder, tokens = packing_families.encoder("bert").train(), batch(LENGTHS)
+    encoder.gradient_checkpointing_enable({"use_reentrant": False})
+    packing_support(encoder)
+    kernel_for.cache_clear()
+    packed(encoder, tokens, "cls", batch_size=3).sum().backward()
 
 
 def test_parts_hold_about_as_many_tokens_and_their_number_depends_on_that_of_the_sentences_alone():

@@ -8,6 +8,7 @@ from packing_families import CONFIGS, batch
 from transformers import (
     AutoModel,
     BertConfig,
+    BertModel,
     DebertaV2Config,
     EsmConfig,
     GPT2Config,
@@ -81,6 +82,26 @@ def forget_windows(query, key, value, queries, keys, dropout, scaling, window):
     return sdpa_by_length(query, key, value, queries, keys, dropout, scaling, None)
 
 
+class NeighboursMean(BertModel):
+    """A family of the user's own: it honours the interface, and mixes each token with the one before."""
+
+    def forward(self, *args, **kwargs):
+        output = super().forward(*args, **kwargs)
+        output.last_hidden_state = output.last_hidden_state + output.last_hidden_state.roll(1, dims=1)
+        return output
+
+
+class Plain(BertModel):
+    """A family of the user's own that has nothing to hide."""
+
+
+def test_a_family_added_by_a_user_is_probed(monkeypatch):
+    monkeypatch.setattr(support.logger, "warning", lambda text: None)
+    config = BertConfig(**_SIZES, **_TOKENS)
+    assert "differ from those of the padded encoder" in packing_support(NeighboursMean(config)).reason
+    assert packing_support(Plain(config)).plan is not None
+
+
 def with_fresh_weights(family):
     """As `from_config` makes them: attention hardly matters, so that faults hardly show."""
     encoder = packing_families.encoder(family)
@@ -142,7 +163,7 @@ def test_an_implementation_that_is_set_later_is_respected_and_never_meets_a_pack
     expected = embed_sentences(encoder, **tokens, pooling="mean")
     encoder.set_attn_implementation("eager")
     with pytest.raises(ValueError, match="the attention implementation is 'eager': packed rows need"):
-        embed_packed(encoder, plan, tokens["input_ids"], "mean", [0, 2, 1], [5, 3, 2])
+        embed_packed(encoder, plan, sdpa_by_length, tokens["input_ids"], "mean", [0, 2, 1], [5, 3, 2])
     assert "'eager'" in packing_support(encoder).reason
     torch.testing.assert_close(embed_sentences(encoder, **tokens, pooling="mean"), expected)
     encoder.set_attn_implementation("sdpa")
