@@ -31,7 +31,10 @@ _MEANING = {
     "rows of a step": _STEP + "; " + _ORDER,
     "gradient_accumulation_steps": _STEP,
     "mini_batch_size": "dropout draws other masks from here on",
+    "attention": "dropout draws other masks from here on, and sums round differently",
 }
+# What checkpoints of earlier versions, whose record does not name it, were made with.
+_EARLIER = {"attention": "sdpa, padded in slices"}
 _SCHEDULE_NAMES = (
     "learning_rate",
     "lr_scheduler_type",
@@ -60,7 +63,12 @@ class RunRecord(TrainerCallback, ExportableState):
 
 
 def run_record(
-    args: KDMCSETrainingArguments, rows: MixedRows, config: KDMCSEConfig, schedule: int | str | None, max_length: int
+    args: KDMCSETrainingArguments,
+    rows: MixedRows,
+    config: KDMCSEConfig,
+    schedule: int | str | None,
+    max_length: int,
+    attention: str,
 ) -> dict:
     """Everything that the batches, the loss and the optimizer of a run depend on.
 
@@ -70,6 +78,7 @@ def run_record(
         config: of the model.
         schedule: of caption steps, by the name that `data.schedule` gives it.
         max_length: tokens of a training sentence.
+        attention: what computes it, from `encoding.support.attention_name`.
     """
     record = {
         "seed": args.seed if args.data_seed is None else args.data_seed,
@@ -81,6 +90,7 @@ def run_record(
         "rows of a step": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
         "mini_batch_size": args.mini_batch_size,
+        "attention": attention,
     }
     record |= {name: getattr(args, name) for name in _SCHEDULE_NAMES}
     record |= {f"{name} of the objective": value for name, value in config.objective_values().items()}
@@ -93,7 +103,7 @@ def differences(checkpoint: str, record: dict) -> list[str]:
     stored = state.get("stateful_callbacks", {}).get(RunRecord.__name__)
     if stored is None:
         return []
-    old = stored["args"]["record"]
+    old = _EARLIER | stored["args"]["record"]
     return [
         f"{name} was {old[name]!r} and is {value!r}: {_meaning(name)}"
         for name, value in record.items()

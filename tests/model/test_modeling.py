@@ -182,6 +182,7 @@ class TestRepository:
         finally:
             logger.removeHandler(caplog.handler)
         assert not any(report.values()), report
+        assert "packed" not in (repository / "config.json").read_text(), "stock transformers has no such attention"
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
     def test_it_holds_safetensors_only(self, repository):
