@@ -100,8 +100,6 @@ def flash_varlen(
         if queries is not keys:  # flash-attn aligns a window of fewer queries than keys with the end of the sentence
             return sdpa_by_length(query, key, value, queries, keys, dropout, scaling, window)
         sides = (window - 1, window - 1)
-    if query.dtype == torch.float32:  # under autocast, where queries were rotated or normalised in float32
-        query, key, value = (states.to(torch.get_autocast_dtype("cuda")) for states in (query, key, value))
     return flash_attn_varlen_func(
         query,
         key,

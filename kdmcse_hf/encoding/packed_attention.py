@@ -51,6 +51,9 @@ class Packed:
         query, key, value = (
             states.transpose(1, 2)[0] for states in (query, repeat_kv(key, groups), repeat_kv(value, groups))
         )
+        if torch.is_autocast_enabled(query.device.type):  # rotated or normalised queries and keys are float32
+            dtype = torch.get_autocast_dtype(query.device.type)
+            query, key, value = (states.to(dtype) for states in (query, key, value))
         queries = self.queries or self.keys
         return self.kernel(query, key, value, queries, self.keys, dropout, scaling, sliding_window)[None]
 

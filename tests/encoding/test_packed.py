@@ -11,8 +11,9 @@ from packing_families import CONFIGS, LAYERS, batch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel, AutoTokenizer
 
+from kdmcse_hf.encoding import embed
 from kdmcse_hf.encoding.embed import cut_by_tokens, embed_sentences, read_lengths
-from kdmcse_hf.encoding.kernels import kernel_for
+from kdmcse_hf.encoding.kernels import kernel_for, sdpa_by_length, sdpa_jagged
 from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.pooling import POOLINGS, pool
 from kdmcse_hf.encoding.support import packing_support
@@ -232,11 +233,17 @@ def test_a_copy_of_an_encoder_is_packed_by_its_own_layers():
     assert torch.equal(packed(encoder, tokens, "cls"), expected)
 
 
-def test_bfloat16_autocast_is_as_near_to_float32_as_the_padded_encoder():
-    encoder, tokens = packing_families.encoder("bert").eval(), batch(LENGTHS)
+@pytest.mark.parametrize("kernel", [sdpa_by_length, sdpa_jagged])
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_bfloat16_autocast_is_as_near_to_float32_as_the_padded_encoder(family, kernel, monkeypatch):
+    """ModernBERT rotates queries and keys in float32 beside values in bfloat16, which jagged tensors do not take."""
+    encoder, tokens, chosen = packing_families.encoder(family).eval(), batch([7, 2, 4, 7, 1, 3]), []
     exact = padded(encoder, tokens, "mean")
+    packing_support(encoder)
+    monkeypatch.setattr(embed, "kernel_for", lambda device_type, dtype: chosen.append(dtype) or kernel)
     with torch.autocast("cpu", torch.bfloat16):
         ours, theirs = packed(encoder, tokens, "mean"), padded(encoder, tokens, "mean")
+    assert chosen == [torch.bfloat16]
     assert (ours - exact).norm() < 1.5 * (theirs - exact).norm()
 
 
