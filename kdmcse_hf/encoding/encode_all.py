@@ -26,7 +26,8 @@ def encode_all(
     """Embeddings (n, hidden), float32, of n sentences, in their order.
 
     Under `torch.distributed` each process encodes its share of the batches, and all get all embeddings. Batches do
-    not depend on the number of processes, so neither do the embeddings.
+    not depend on the number of processes, so neither do the embeddings (but for the last bit: sums round by where the
+    weights lie in memory).
 
     Args:
         embed: called with `input_ids`, `attention_mask` (b, L) on the CPU, padded on the right, and `lengths`, b
