@@ -71,6 +71,7 @@ def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = F
         caption_rows=run.caption_rows,
         language=run.recipe.get("model_language", "en"),
         max_length=run.max_length,
+        attention=run.attention,
         steps=run.steps,
         best_step=run.best_step,
         batch=run.batch_size,

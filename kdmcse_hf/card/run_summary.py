@@ -27,6 +27,7 @@ class RunSummary:
         text_rows, caption_rows: sizes of the two training sets.
         teacher: name of the teacher; None if the caption dataset does not say.
         max_length: most tokens of a training sentence.
+        attention: what computed it in training, such as `sdpa_by_length, packed`.
         batch_size: rows of one optimizer step, on all processes together.
         world_size: number of processes.
         seed: seed of the run.
@@ -47,6 +48,7 @@ class RunSummary:
     caption_rows: int
     teacher: str | None
     max_length: int
+    attention: str
     batch_size: int
     world_size: int
     seed: int

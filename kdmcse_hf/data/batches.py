@@ -36,10 +36,8 @@ class MixedRows(torch.utils.data.Dataset):
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-class StsSentences(torch.utils.data.Dataset):
-    """The distinct sentences of STS pairs, the longest first: each is encoded once, beside others of its length.
-
-    Rows are `{"text", "number"}`.
+class StsSentences:
+    """The distinct sentences of STS pairs, each of which is encoded once.
 
     Args:
         pairs: columns `sentence1`, `sentence2`, `score`.
@@ -47,35 +45,30 @@ class StsSentences(torch.utils.data.Dataset):
 
     def __init__(self, pairs: datasets.Dataset):
         first, second = list(pairs["sentence1"]), list(pairs["sentence2"])
-        self._texts = sorted(set(first + second), key=lambda text: (-len(text), text))
-        number = {text: index for index, text in enumerate(self._texts)}
+        self.texts = list(dict.fromkeys(first + second))
+        number = {text: index for index, text in enumerate(self.texts)}
         self._sides = [np.array([number[text] for text in side]) for side in (first, second)]
         self._scores = np.array(pairs["score"], dtype=np.float64)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self.texts)
 
-    def __getitem__(self, index: int) -> dict:
-        return {"text": self._texts[index], "number": index}
-
-    def pairs(self, embeddings: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(m, H) embeddings of the sentences `numbers` (m,) -> both sides (n, H) of the pairs, scores (n,)."""
-        ordered = embeddings[np.argsort(numbers)]
-        return ordered[self._sides[0]], ordered[self._sides[1]], self._scores
+    def pairs(self, embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(m, H) embeddings of the texts -> both sides (n, H) of the pairs, scores (n,)."""
+        return embeddings[self._sides[0]], embeddings[self._sides[1]], self._scores
 
 
 @dataclass
 class SentenceCollator:
-    """Rows to tensors: training sentences become two dropout views (B, 2, L), sentences to be scored one (B, 1, L).
+    """Rows to tensors: training sentences become two dropout views.
 
-    Keys in: `text`, and for captions `image_embeds`, `text_embeds`, `image_ids`; with `number`, as `StsSentences` has
-    it, the sentence is to be scored. Keys out: `input_ids`, `attention_mask` (B, V, L) int64, features (B, width)
-    float32, `image_ids` or `numbers` (B,) int64. token_type_ids are left out: single sentences have none but zeros.
+    Keys in: `text`, and for captions `image_embeds`, `text_embeds`, `image_ids`. Keys out: `input_ids`,
+    `attention_mask` (B, 2, L) int64, `lengths`, tokens of the 2 B sentences as Python numbers, features (B, width)
+    float32, `image_ids` (B,) int64. token_type_ids are left out: single sentences have none but zeros.
 
     Args:
         tokenizer: of the text encoder; pads on the right.
         max_length: tokens of a training sentence, the rest is cut.
-        token_limit: tokens of a sentence to be scored, what the encoder takes.
 
     Raises:
         ValueError: a tokenizer without padding token, or a `max_length` that leaves no room for words.
@@ -86,7 +79,6 @@ class SentenceCollator:
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 32
-    token_limit: int = 512
 
     def __post_init__(self):
         if self.tokenizer.pad_token_id is None:
@@ -98,26 +90,19 @@ class SentenceCollator:
             raise ValueError(f"max_length is {self.max_length}: beside {special} special tokens a word is needed")
         self.tokenizer.padding_side = "right"
 
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        scored = "number" in rows[0]
-        tokens = self._tokenize([row["text"] for row in rows], self.token_limit if scored else self.max_length)
-        if scored:
-            numbers = torch.tensor([row["number"] for row in rows])
-            return {**{name: ids[:, None] for name, ids in tokens}, "numbers": numbers}
-        batch = {name: ids[:, None].expand(-1, 2, -1).contiguous() for name, ids in tokens}
-        batch |= {name: _stack(rows, name) for name in rows[0] if name != "text"}
-        return batch
-
-    def _tokenize(self, texts: list[str], max_length: int):
-        return self.tokenizer(
-            texts,
-            max_length=max_length,
+    def __call__(self, rows: list[dict]) -> dict[str, Any]:
+        tokens = self.tokenizer(
+            [row["text"] for row in rows],
+            max_length=self.max_length,
             truncation=True,
             padding=True,
             return_attention_mask=True,
             return_token_type_ids=False,
             return_tensors="pt",
-        ).items()
+        )
+        batch: dict[str, Any] = {name: ids[:, None].expand(-1, 2, -1).contiguous() for name, ids in tokens.items()}
+        batch["lengths"] = tokens["attention_mask"].sum(dim=1).repeat_interleave(2).tolist()
+        return batch | {name: _stack(rows, name) for name in rows[0] if name != "text"}
 
 
 def _stack(rows: list[dict], name: str) -> torch.Tensor:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from ..features.caption_features import CaptionFeatures
 
@@ -69,10 +68,8 @@ def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tupl
     return CaptionSubset(captions, np.flatnonzero(~held)), CaptionSubset(captions, np.flatnonzero(held))
 
 
-class HeldOutCaptions(torch.utils.data.Dataset):
-    """The captions of held-out images, the longest first, as sentences to be scored.
-
-    Rows are `{"text", "number"}`, as `StsSentences` has them.
+class HeldOutCaptions:
+    """The captions of held-out images, as sentences to be scored.
 
     Args:
         captions: of the held-out images.
@@ -80,13 +77,10 @@ class HeldOutCaptions(torch.utils.data.Dataset):
 
     def __init__(self, captions: CaptionFeatures):
         columns = captions.rows(np.arange(len(captions)))
-        texts, ids = columns["text"], np.asarray(columns["image_ids"])
-        order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row]))
-        self._texts = [texts[row] for row in order]
-        self.image_ids = ids[order]
+        self.texts, self.image_ids = list(columns["text"]), np.asarray(columns["image_ids"])
         self.image_embeds = columns.get("image_embeds")
         if self.image_embeds is not None:
-            self.images, first = np.unique(ids, return_index=True)
+            self.images, first = np.unique(self.image_ids, return_index=True)
             self.image_embeds = self.image_embeds[first]
 
     @property
@@ -95,7 +89,4 @@ class HeldOutCaptions(torch.utils.data.Dataset):
         return len(np.unique(self.image_ids)) < len(self.image_ids)
 
     def __len__(self) -> int:
-        return len(self._texts)
-
-    def __getitem__(self, index: int) -> dict:
-        return {"text": self._texts[index], "number": index}
+        return len(self.texts)

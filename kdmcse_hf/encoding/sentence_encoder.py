@@ -1,16 +1,18 @@
 """Sentence embeddings of any encoder that stock `AutoModel` loads: each sentence once, by length, on all ranks."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import reduce
-from tqdm.auto import tqdm
-from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .declared_pooling import find_pooling
-from .pooling import POOLINGS, pool
+from .embed import embed_sentences
+from .encode_all import CPU_SENTENCES, encode_all
+from .pooling import POOLINGS
+from .support import packing_support
 from .token_limit import token_limit
 
 
@@ -18,14 +20,14 @@ class SentenceEncoder:
     """Embeds sentences and remembers them: none is encoded twice in the life of the encoder.
 
     Make a new one whenever the model's weights have changed. Under `torch.distributed` every rank must ask for the
-    same sentences: each encodes its share of the batches, all get all embeddings. Batches do not depend on the
-    number of ranks, so neither do the embeddings.
+    same sentences: each encodes its share of the batches, all get all embeddings (`encode_all`). No padding is
+    computed where the encoder allows it (`packing_support`).
 
     Args:
         model: the encoder; it is put in evaluation mode while it encodes and back afterwards.
         tokenizer: its tokenizer.
         pooling: `cls`, the first token, or `mean`, over the tokens that are not padding, of the last hidden state.
-        batch_size: most sentences encoded at once; on a CPU the layers' outputs of more than 32 leave its cache.
+        batch_size: sentences of mean length encoded at once.
         max_length: most tokens of a sentence; the model's own limit if `None`, as in the papers' evaluation.
     """
 
@@ -34,7 +36,7 @@ class SentenceEncoder:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         pooling: str,
-        batch_size: int = 32,
+        batch_size: int = CPU_SENTENCES,
         max_length: int | None = None,
     ):
         if pooling not in POOLINGS:
@@ -42,6 +44,7 @@ class SentenceEncoder:
         self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
         self.max_length = max_length or token_limit(model, tokenizer)
         self._memory: dict[str, np.ndarray] = {}
+        packing_support(model)
 
     @classmethod
     def from_pretrained(cls, name_or_path: str, pooling: str | None = None, **options) -> "SentenceEncoder":
@@ -60,7 +63,7 @@ class SentenceEncoder:
         """Embeddings (n, hidden), float32, of n sentences, in their order."""
         new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._memory]
         if new:
-            self._memory.update(zip(new, self._encode_distinct(new), strict=True))
+            self._memory.update(zip(new, self._encode(new, self.batch_size), strict=True))
         rows = [self._memory[sentence] for sentence in sentences]
         return np.stack(rows) if rows else np.empty((0, self.model.config.hidden_size), dtype=np.float32)
 
@@ -73,35 +76,30 @@ class SentenceEncoder:
         """Embeddings (n, views, hidden), normalised, of n sentences under `views` dropout masks each."""
         torch.manual_seed(seed)
         copies = [sentence for sentence in sentences for _ in range(views)]
-        embeddings = self._forward(self._tokenize(copies), range(len(copies)), training=True)
-        return torch.nn.functional.normalize(embeddings, dim=-1).view(len(sentences), views, -1).cpu().numpy()
+        embeddings = self._encode(copies, len(copies), training=True)
+        embeddings /= np.maximum(np.linalg.norm(embeddings, axis=-1, keepdims=True), 1e-12)
+        return embeddings.reshape(len(sentences), views, -1)
 
-    def _tokenize(self, sentences: list[str]) -> BatchEncoding:
-        return self.tokenizer(sentences, truncation=True, max_length=self.max_length)
+    def _encode(self, sentences: list[str], batch_size: int, training: bool = False) -> np.ndarray:
+        tokens = tokenize(self.tokenizer, sentences, self.max_length)
+        embed = functools.partial(self._embed, training=training)
+        return encode_all(embed, tokens, self.tokenizer.pad_token_id or 0, batch_size)
 
-    def _forward(self, tokenized: BatchEncoding, rows: Sequence[int], training: bool = False) -> torch.Tensor:
-        batch = self.tokenizer.pad(
-            {key: [values[row] for row in rows] for key, values in tokenized.items()}, return_tensors="pt"
-        ).to(self.model.device)
-        was_training = self.model.training
+    def _embed(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, lengths: list[int], training: bool
+    ) -> torch.Tensor:
+        device, was_training = self.model.device, self.model.training
         self.model.train(training)
         try:
             with torch.inference_mode():
-                tokens = self.model(**batch).last_hidden_state
-                return pool(tokens, batch["attention_mask"], self.pooling).float()
+                return embed_sentences(
+                    self.model, input_ids.to(device), attention_mask.to(device), self.pooling, lengths
+                )
         finally:
             self.model.train(was_training)
 
-    def _encode_distinct(self, sentences: list[str]) -> np.ndarray:
-        tokens = self._tokenize(sentences)
-        lengths = [len(ids) for ids in tokens["input_ids"]]
-        # The longest first: memory that is too small fails at once.
-        order = sorted(range(len(sentences)), key=lambda row: -lengths[row])
-        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        state = PartialState()
-        embeddings = torch.zeros(len(sentences), self.model.config.hidden_size, device=self.model.device)
-        share = batches[state.process_index :: state.num_processes]
-        for rows in tqdm(share, desc="Encoding", unit="batch", disable=not state.is_main_process):
-            embeddings[rows] = self._forward(tokens, rows)
-        # Each row is filled on one rank only: the sum is the gathered matrix, exactly.
-        return reduce(embeddings, "sum").cpu().numpy()
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[str], max_length: int) -> list[list[int]]:
+    """Token ids of each sentence, special ones included, cut at `max_length`."""
+    options = {"return_attention_mask": False, "return_token_type_ids": False}
+    return tokenizer(list(sentences), truncation=True, max_length=max_length, **options)["input_ids"]

@@ -1,21 +1,19 @@
 """`KDMCSEModel`: a text encoder with the projection heads and objectives of the KDMCSE paper."""
 
 import difflib
-import functools
-import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
-from ..encoding.pooling import pool
-from ..encoding.slices import CPU_SLICES, encode_in_slices
+from ..encoding.embed import embed_sentences
+from ..encoding.support import packing_support
 from .configuration_kdmcse import KDMCSEConfig
 from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
@@ -67,6 +65,7 @@ class KDMCSEModel(PreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
         _freeze_unused_pooler(self.encoder)
+        packing_support(self.encoder)  # now: an attention implementation set later would break checkpointing
         self.objective = objective_class(config.objective)(config, _hidden_size(self.encoder))
         self.post_init()
 
@@ -89,6 +88,7 @@ class KDMCSEModel(PreTrainedModel):
         image_ids: torch.Tensor | None = None,
         return_loss: bool = True,
         mini_batch_size: int | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> KDMCSEOutput:
         """Embed V sentences a row, and train on them where they are V = 2 dropout views of one.
 
@@ -99,10 +99,12 @@ class KDMCSEModel(PreTrainedModel):
                 `mask_same_image` is false.
             return_loss: False to embed only, as for sentences to be scored.
             mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
+            lengths: tokens of the B * V sentences, row by row, as Python numbers; read from the mask if None, for
+                which a GPU has to wait.
         """
         views = input_ids.shape[1]
         batch_size = mini_batch_size and mini_batch_size * views
-        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size)
+        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size, lengths)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         output = KDMCSEOutput(sentence_embeddings=embeddings)
         if return_loss:
@@ -112,25 +114,19 @@ class KDMCSEModel(PreTrainedModel):
         return output
 
     def embed(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, batch_size: int | None = None
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        batch_size: int | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
 
-        With `batch_size`, only so many sentences' activations are held at a time: the embeddings are kept, and when
-        their gradients are known the sentences are encoded again, slice by slice, under the same dropout masks.
+        No padding is computed where the encoder allows it (`encoding.support`). With `batch_size`, only so many
+        sentences' activations are held at a time: the embeddings are kept, and when their gradients are known the
+        sentences are encoded again, part by part, under the same dropout masks.
         """
-        slices = CPU_SLICES if input_ids.device.type == "cpu" else 1
-        if batch_size is None or batch_size >= len(input_ids) or not torch.is_grad_enabled():
-            return encode_in_slices(self._embed_padded, input_ids, attention_mask, slices)
-        again = functools.partial(checkpoint, self._embed_padded, use_reentrant=False)
-        # The slice of the longest sentences holds no more tokens than so many sentences of middling length.
-        longer = input_ids.shape[1] / attention_mask.sum(1).float().mean().item()
-        slices = max(slices, math.ceil(len(input_ids) / batch_size * longer))
-        return encode_in_slices(again, input_ids, attention_mask, slices)
-
-    def _embed_padded(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (n, l, H)
-        return pool(tokens, attention_mask, self.config.pooling)
+        return embed_sentences(self.encoder, input_ids, attention_mask, self.config.pooling, lengths, batch_size)
 
     def compute_losses(
         self,

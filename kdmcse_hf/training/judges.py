@@ -28,28 +28,24 @@ def judge_name(judge: datasets.Dataset | HeldOutCaptions | None) -> str:
     return pairs_name(judge)
 
 
-def scores(
-    judge: StsSentences | HeldOutCaptions, model: KDMCSEModel, embeddings: np.ndarray, numbers: np.ndarray
-) -> dict[str, float]:
+def scores(judge: StsSentences | HeldOutCaptions, model: KDMCSEModel, embeddings: np.ndarray) -> dict[str, float]:
     """Score a model by the embeddings of a judge's sentences.
 
     Args:
         judge: sentences of STS pairs, or held-out captions.
         model: whose heads compare captions with images, where an image has one caption.
-        embeddings: (m, H) of the sentences.
-        numbers: (m,) which sentence each one is of.
+        embeddings: (m, H) of the judge's `texts`.
 
     Raises:
         ValueError: embeddings that are not finite, or all the same (`has_diverged`).
     """
     if isinstance(judge, StsSentences):
-        return sts_scores(*judge.pairs(embeddings, numbers))
-    captions = embeddings[np.argsort(numbers)]
+        return sts_scores(*judge.pairs(embeddings))
     if judge.has_several_captions_an_image:
-        return retrieval_scores(captions, judge.image_ids)
+        return retrieval_scores(embeddings, judge.image_ids)
     with torch.inference_mode():
         objective = cast(MCSE, model.objective)  # `check_held_out` has seen its heads
-        queries = objective.grounding_head(torch.as_tensor(captions).to(model.device, model.dtype))
+        queries = objective.grounding_head(torch.as_tensor(embeddings).to(model.device, model.dtype))
         images = objective.image_head(torch.as_tensor(judge.image_embeds).to(model.device, model.dtype))
     return retrieval_scores(queries.float().cpu().numpy(), judge.image_ids, images.float().cpu().numpy(), judge.images)
 
@@ -61,7 +57,7 @@ def encoder_score(judge: datasets.Dataset | HeldOutCaptions, encoder: SentenceEn
         return sts_scores(*sides, judge["score"][:])["spearman"]
     if not judge.has_several_captions_an_image:
         return None
-    captions = encoder.encode([judge[row]["text"] for row in range(len(judge))])
+    captions = encoder.encode(judge.texts)
     return retrieval_scores(captions, judge.image_ids)["mrr"]
 
 

@@ -32,7 +32,10 @@ _MEANING = {
     "gradient_accumulation_steps": _STEP,
     "mini_batch_size": "dropout draws other masks from here on",
     "judge": "scores up to here and from here on are of other sentences, and the best is chosen among all of them",
+    "attention": "dropout draws other masks from here on, and sums round differently",
 }
+# What checkpoints of earlier versions, whose record does not name it, were made with.
+_EARLIER = {"attention": "sdpa, padded in slices"}
 _SCHEDULE_NAMES = (
     "learning_rate",
     "lr_scheduler_type",
@@ -67,6 +70,7 @@ def run_record(
     schedule: int | str | None,
     max_length: int,
     judge: str | None,
+    attention: str,
 ) -> dict:
     """Everything that the batches, the loss and the optimizer of a run depend on.
 
@@ -77,6 +81,7 @@ def run_record(
         schedule: of caption steps, by the name that `data.schedule` gives it.
         max_length: tokens of a training sentence.
         judge: what the checkpoint is chosen by, in words; None where nothing is scored.
+        attention: what computes it, from `encoding.support.attention_name`.
     """
     record = {
         "seed": args.seed if args.data_seed is None else args.data_seed,
@@ -89,6 +94,7 @@ def run_record(
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
         "mini_batch_size": args.mini_batch_size,
         "judge": judge,
+        "attention": attention,
     }
     record |= {name: getattr(args, name) for name in _SCHEDULE_NAMES}
     record |= {f"{name} of the objective": value for name, value in config.objective_values().items()}
@@ -101,7 +107,7 @@ def differences(checkpoint: str, record: dict) -> list[str]:
     stored = state.get("stateful_callbacks", {}).get(RunRecord.__name__)
     if stored is None:
         return []
-    old = stored["args"]["record"]
+    old = _EARLIER | stored["args"]["record"]
     return [
         f"{name} was {old[name]!r} and is {value!r}: {_meaning(name)}"
         for name, value in record.items()

@@ -7,9 +7,10 @@ import datasets
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
 from transformers.utils import logging
 
 from ..card.model_card import TEMPLATE, write_card
@@ -18,6 +19,9 @@ from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
 from ..data.schedule import Period
+from ..encoding.encode_all import CPU_SENTENCES, encode_all
+from ..encoding.sentence_encoder import tokenize
+from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
@@ -105,15 +109,15 @@ class KDMCSETrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=SentenceCollator(processing_class, _checked_length(max_length, limit), limit),
+            data_collator=SentenceCollator(processing_class, _checked_length(max_length, limit)),
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=self._scores,
             callbacks=[*own, *(callbacks or [])],
             optimizers=optimizers,
         )
         self._card_template, self.recipe = card_template, recipe or {}
+        self._token_limit = limit
         self._part_sums: dict[str, torch.Tensor] = {}
         self._part_counts: dict[str, int] = defaultdict(int)
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
@@ -181,45 +185,78 @@ class KDMCSETrainer(ResumableTrainer):
             self.control.should_training_stop = True
         return metrics
 
-    def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
-        """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
+    def get_eval_dataloader(  # type: ignore[override]
+        self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None
+    ) -> StsSentences | HeldOutCaptions:
+        """The sentences of STS pairs or of held-out captions: `evaluation_loop` makes the batches."""
         judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        self._judge = judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
-        # Persistent workers are kept with their sentences, under one name whatever the pairs are.
-        getattr(self, "_eval_dataloaders", {}).clear()
-        return super().get_eval_dataloader(self._judge)
+        return judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
+
+    def evaluation_loop(  # type: ignore[override]
+        self,
+        dataloader: StsSentences | HeldOutCaptions,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Embed a judge's sentences and score them: batches of equally many tokens, shared out over the processes."""
+        judge, args, tokenizer = dataloader, self.args, self.processing_class
+        self.model.eval()
+        if callable(score_weights := getattr(self.optimizer, "eval", None)):  # schedule-free optimizers have others
+            score_weights()
+
+        def embed(**inputs) -> torch.Tensor:
+            views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
+            return self.prediction_step(self.model, {**views, **inputs}, prediction_loss_only=False)[1]
+
+        tokens = tokenize(tokenizer, judge.texts, self._token_limit)
+        batch_size = args.per_device_eval_batch_size
+        if args.device.type == "cpu":
+            batch_size = min(batch_size, CPU_SENTENCES)
+        embeddings = encode_all(embed, tokens, tokenizer.pad_token_id, batch_size, progress=not args.disable_tqdm)
+        found = {f"{metric_key_prefix}_{name}": value for name, value in self._scores(judge, embeddings).items()}
+        return EvalLoopOutput(predictions=embeddings, label_ids=None, metrics=found, num_samples=len(judge))
 
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
-        """Embed sentences: no loss, predictions (B, H), labels (B,) the sentences' numbers."""
+        """Embed sentences: no loss, predictions (B, H), no labels."""
         inputs = self._prepare_inputs(inputs)
-        numbers = inputs.pop("numbers")
         with torch.inference_mode(), self.compute_loss_context_manager():
             embeddings = model(**inputs, return_loss=False).sentence_embeddings
-        return None, embeddings[:, 0].float(), numbers
+        return None, embeddings[:, 0].float(), None
 
-    def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
-        """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
-        embeddings, numbers = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
-        if self.is_in_train and has_diverged(embeddings):
-            if not self.diverged:
-                logger.warning(
-                    f"training has diverged by step {self.state.global_step} and ends here: embeddings are not finite "
-                    "or the same for all sentences"
-                )
-            self.diverged = True
-            return no_scores(self._judge)
-        return scores(self._judge, self.model, embeddings, numbers)
+    def _scores(self, judge: StsSentences | HeldOutCaptions, embeddings: np.ndarray) -> dict[str, float]:
+        """The scores of (m, H) embeddings of a judge's sentences; in training NaN where the encoder has diverged."""
+        if not (self.is_in_train and has_diverged(embeddings)):
+            return scores(judge, self.model, embeddings)
+        if not self.diverged:
+            logger.warning(
+                f"training has diverged by step {self.state.global_step} and ends here: embeddings are not finite or "
+                "the same for all sentences"
+            )
+        self.diverged = True
+        return no_scores(judge)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
+        if len(found := set(gather_object([self._attention_name()]))) > 1:
+            raise ValueError(
+                f"the processes would compute attention differently ({'; '.join(sorted(found))}), as not all had the "
+                "encoder's weights when the model was made: set cpu_ram_efficient_loading of fsdp_config to false"
+            )
         schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
         judge = self.dev_name if self.eval_dataset else None
-        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length, judge)
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length, judge, found.pop())
 
     @property
     def dev_name(self) -> str:
         """How to speak of what the checkpoint is chosen by: the first of the sets that are scored."""
         return judge_name(next(iter((self.eval_dataset or {}).values()), None))
+
+    def _attention_name(self) -> str:
+        args = self.args
+        dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
+        return attention_name(self.accelerator.unwrap_model(self.model).encoder, args.device.type, dtype)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -236,6 +273,7 @@ class KDMCSETrainer(ResumableTrainer):
             caption_rows=rows.caption_rows,
             teacher=_teacher_name(rows.captions),
             max_length=self.data_collator.max_length,
+            attention=self._attention_name(),
             batch_size=args.train_batch_size * args.world_size * args.gradient_accumulation_steps,
             world_size=args.world_size,
             seed=args.seed,

@@ -186,16 +186,15 @@ class TestCollator:
         assert torch.equal(batch["input_ids"][:, 0], batch["input_ids"][:, 1])
         assert batch["attention_mask"][0, 0].tolist() == [1, 1, 1, 1, 0]
         assert "token_type_ids" not in batch
+        assert batch["lengths"] == [4, 4, 5, 5], "both views of each row, as Python numbers"
+        assert all(type(length) is int for length in batch["lengths"])
 
     def test_each_sentence_of_sts_pairs_is_one_row_and_comes_back_in_its_pairs(self):
         firsts, seconds = ["a dog", "the cat sleeps", "a dog"], ["the cat sleeps", "a dog", "a dog"]
         pairs = datasets.Dataset.from_dict({"sentence1": firsts, "sentence2": seconds, "score": [2.5, 0.0, 5.0]})
-        rows, tokenizer = StsSentences(pairs), tiny.tokenizer()
-        batch = SentenceCollator(tokenizer, max_length=3)([rows[index] for index in range(len(rows))])
-        texts = [tokenizer.decode(ids, skip_special_tokens=True) for ids in batch["input_ids"][:, 0]]
-        assert texts == ["the cat sleeps", "a dog"], "each once, the longest first, not cut to max_length"
-        embeddings = np.array([[len(text)] for text in texts])
-        first, second, scores = rows.pairs(embeddings[::-1], batch["numbers"].numpy()[::-1])
+        sentences = StsSentences(pairs)
+        assert sorted(sentences.texts) == ["a dog", "the cat sleeps"]
+        first, second, scores = sentences.pairs(np.array([[len(text)] for text in sentences.texts]))
         assert first[:, 0].tolist() == [len(text) for text in firsts]
         assert second[:, 0].tolist() == [len(text) for text in seconds]
         assert scores.tolist() == [2.5, 0.0, 5.0]
@@ -204,7 +203,7 @@ class TestCollator:
         text = datasets.Dataset.from_dict({"text": tiny.sentences(5)})
         rows = MixedRows(text, Captions(tiny.captions(4, images=2), "captions"))
         collate = SentenceCollator(tiny.tokenizer())
-        assert set(collate(rows.__getitems__([4, 0]))) == {"input_ids", "attention_mask"}
+        assert set(collate(rows.__getitems__([4, 0]))) == {"input_ids", "attention_mask", "lengths"}
         batch = collate(rows.__getitems__([5, 8, 6, 7]))
         assert batch["image_embeds"].shape == (4, tiny.IMAGE_DIM)
         assert batch["image_ids"].dtype == torch.int64

@@ -4,8 +4,6 @@ import pytest
 import torch
 from objective_steps import OBJECTIVES, ROWS, batch, gradients, model
 
-from kdmcse_hf.encoding.slices import encode_in_slices
-
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("mini_batch_size", [1, 3, ROWS, 100])
@@ -18,11 +16,11 @@ def test_it_is_the_plain_step(name, mini_batch_size):
 
 
 def test_dropout_is_replayed(monkeypatch):
-    """Against the same four slices with all activations kept: the same masks, so the same gradients."""
+    """Against the same parts with all activations kept: the same masks, so the same gradients."""
     trained = model("paper").train()
     torch.manual_seed(1)
     cached = gradients(trained, ROWS // 4)
-    monkeypatch.setattr(trained, "embed", lambda ids, mask, _: encode_in_slices(trained._embed_padded, ids, mask, 4))
+    monkeypatch.setattr("kdmcse_hf.encoding.embed.checkpoint", lambda encode, *args, **_: encode(*args))
     torch.manual_seed(1)
     kept = gradients(trained, ROWS // 4)
     for part, value in kept.items():
@@ -32,7 +30,7 @@ def test_dropout_is_replayed(monkeypatch):
 
 
 def test_activations_of_one_mini_batch_are_kept():
-    trained, kept = model("paper").train(), {}
+    trained, tokens, kept = model("paper").train(), batch(), {}
     for size in (None, 1):
         total = 0
 
@@ -42,6 +40,6 @@ def test_activations_of_one_mini_batch_are_kept():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            trained(**batch(), mini_batch_size=size)
+            trained.embed(*(tokens[name].flatten(0, 1) for name in ("input_ids", "attention_mask")), size)
         kept[size] = total
     assert kept[1] < kept[None] / 2

@@ -15,7 +15,9 @@ from transformers.utils import logging as transformers_logging
 
 from kdmcse_hf import KDMCSEConfig, KDMCSEModel
 from kdmcse_hf.data.batches import SentenceCollator
-from kdmcse_hf.encoding.slices import encode_in_slices
+from kdmcse_hf.encoding import embed
+from kdmcse_hf.encoding.embed import embed_sentences
+from kdmcse_hf.encoding.pooling import pool
 from kdmcse_hf.model.repository import HEADS_NAME
 
 TEACHER = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM}
@@ -151,25 +153,24 @@ def test_presets_and_single_values():
     assert KDMCSEConfig(threshold=None).threshold is None
 
 
-def test_slices_change_neither_embeddings_nor_gradients():
-    model = make("roberta", pooling="mean").eval()
+@pytest.mark.parametrize("slices", [2, 4, 26, 100])
+def test_slices_change_neither_embeddings_nor_gradients(slices, monkeypatch):
+    """Of an encoder that takes no packed rows."""
+    monkeypatch.setattr(embed, "CPU_SLICES", slices)
+    encoder = tiny.encoder("mpnet").eval()
     tokens = SentenceCollator(tiny.tokenizer())([{"text": text} for text in tiny.sentences(13)])
     flat = tokens["input_ids"].flatten(0, 1), tokens["attention_mask"].flatten(0, 1)
     results = []
-    for slices in (1, 4, 26, 100):
-        model.zero_grad()
-        embeddings = encode_in_slices(model._embed_padded, *flat, slices)
+    for sliced in (True, False):
+        encoder.zero_grad()
+        if sliced:
+            embeddings = embed_sentences(encoder, *flat, "mean")
+        else:
+            embeddings = pool(encoder(*flat).last_hidden_state, flat[1], "mean")
         embeddings.square().sum().backward()
-        results.append((embeddings.detach(), model.encoder.embeddings.word_embeddings.weight.grad.clone()))
-    for embeddings, gradient in results[1:]:
-        torch.testing.assert_close(embeddings, results[0][0], rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(gradient, results[0][1], rtol=1e-4, atol=1e-5)
-
-
-def test_slices_of_left_padded_rows_are_exact_too():
-    ids, mask = torch.tensor([[1, 1, 5, 6], [7, 8, 9, 5]]), torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
-    seen = encode_in_slices(lambda ids, mask: (ids * mask).sum(1, keepdim=True), ids, mask, 2)
-    assert seen.tolist() == [[11], [29]]
+        results.append((embeddings.detach(), encoder.embeddings.word_embeddings.weight.grad.clone()))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-4, atol=1e-5)
 
 
 class TestRepository:
@@ -181,6 +182,7 @@ class TestRepository:
         finally:
             logger.removeHandler(caplog.handler)
         assert not any(report.values()), report
+        assert "packed" not in (repository / "config.json").read_text(), "stock transformers has no such attention"
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
     def test_it_holds_safetensors_only(self, repository):

@@ -15,12 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.data.captions import Captions
+from kdmcse_hf.encoding.support import packing_support
 
 
 def check(rank: int, world: int, name: str, mini_batch_size: int | None) -> None:
     rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     whole = gradients(model(name).eval(), None)
     ours = DistributedDataParallel(model(name, gather_across_devices=True).eval(), find_unused_parameters=True)
+    assert packing_support(ours.module.encoder).plan is not None, "no padding is computed"
     loss = ours(**batch(rows), mini_batch_size=mini_batch_size).loss
     loss.backward()
     mean = loss.detach().clone()

@@ -58,7 +58,7 @@ def test_the_score_is_that_of_the_captions_among_themselves(tmp_path):
     ours = trainer(tmp_path, captions())
     judge = ours.eval_dataset["retrieval"]
     found = ours.evaluate()
-    tokens = ours.processing_class([row["text"] for row in judge], padding=True, return_tensors="pt")
+    tokens = ours.processing_class(judge.texts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         embeddings = ours.model.eval().embed(tokens["input_ids"], tokens["attention_mask"]).numpy()
     expected = judges.retrieval_scores(embeddings, judge.image_ids)
@@ -98,8 +98,8 @@ def test_scoring_changes_nothing_in_training(tmp_path):
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
-def test_held_out_captions_are_read_longest_first_with_one_image_each():
+def test_held_out_captions_have_their_image_each():
     judge = HeldOutCaptions(captions(6, 3))
-    lengths = [len(row["text"]) for row in judge]
-    assert lengths == sorted(lengths, reverse=True)
+    assert judge.texts == captions(6, 3).rows(range(6))["text"]
+    assert judge.image_ids.tolist() == [0, 1, 2, 0, 1, 2]
     assert judge.image_embeds.shape == (3, tiny.IMAGE_DIM)

@@ -17,6 +17,9 @@ from transformers import TrainerCallback
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.data.captions import Captions
 from kdmcse_hf.data.text import load_text
+from kdmcse_hf.encoding import embed, kernels, support
+from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.evaluation.sts import sts_scores
 from kdmcse_hf.training.checkpoints import ResumeError, newest_whole_checkpoint
 from kdmcse_hf.training.training_args import checkpoint_distance
 
@@ -235,11 +238,30 @@ def test_every_sentence_is_scored_whatever_is_dropped_in_training(tmp_path):
     assert ours.evaluate()["eval_stsb_spearman"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_persistent_workers_do_not_mix_up_sets_of_pairs(tmp_path):
-    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
-    ours, plain = trainer(tmp_path, **workers), trainer(tmp_path)
+def test_sets_of_pairs_are_not_mixed_up(tmp_path):
+    ours = trainer(tmp_path)
     for pairs in (tiny.pairs(), tiny.pairs(10, seed=5)):
-        assert ours.evaluate(pairs)["eval_spearman"] == pytest.approx(plain.evaluate(pairs)["eval_spearman"], abs=1e-6)
+        fresh = trainer(tmp_path).evaluate(pairs)["eval_spearman"]
+        assert ours.evaluate(pairs)["eval_spearman"] == pytest.approx(fresh, abs=1e-6)
+
+
+def test_training_and_evaluation_are_packed_by_lengths_of_the_collator(tmp_path, monkeypatch):
+    """Lengths read from a mask would make a GPU wait."""
+    monkeypatch.setattr(embed, "read_lengths", lambda mask: pytest.fail("the mask is read"))
+    monkeypatch.setattr(embed, "_embed_padded", lambda *args: pytest.fail("sentences are padded"))
+    ours = trainer(tmp_path, max_steps=4, gradient_accumulation_steps=2, mini_batch_size=3)
+    ours.train()
+    assert [entry["step"] for entry in ours.state.log_history if "eval_stsb_spearman" in entry] == [0, 4]
+
+
+def test_evaluation_is_that_of_the_sentence_encoder(tmp_path):
+    """One function encodes the sentences of both."""
+    ours, pairs = trainer(tmp_path, per_device_eval_batch_size=5), tiny.pairs()
+    encoder = SentenceEncoder(ours.model.encoder, tiny.tokenizer(), "cls", batch_size=5)
+    sides = encoder.encode_pairs(list(pairs["sentence1"]), list(pairs["sentence2"]))
+    expected = sts_scores(*sides, pairs["score"])
+    found = ours.evaluate()
+    assert {name: found[f"eval_stsb_{name}"] for name in expected} == expected
 
 
 def test_evaluation_by_epochs_is_once_an_epoch(tmp_path):
@@ -463,6 +485,34 @@ def test_resuming_with_other_values_says_what_changed_and_what_that_means(tmp_pa
     trainer(tmp_path, max_steps=8, **change).train(resume_from_checkpoint=True)
     assert re.search(message, warnings[0]), warnings
     assert "not what either run alone would give" in warnings[0]
+
+
+def other_kernel(*arguments, **options):
+    return kernels.sdpa_by_length(*arguments, **options)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_resuming_with_another_attention_kernel_says_so(tmp_path, earlier, monkeypatch):
+    trainer(tmp_path, max_steps=4).train()
+    if earlier:  # by a version that did not record it
+        path = tmp_path / "out" / "checkpoint-4" / "trainer_state.json"
+        state = json.loads(path.read_text())
+        assert state["stateful_callbacks"]["RunRecord"]["args"]["record"].pop("attention") == "sdpa_by_length, packed"
+        path.write_text(json.dumps(state))
+    else:
+        monkeypatch.setattr(support, "kernel_for", lambda device_type, dtype: other_kernel)
+    warnings = []
+    monkeypatch.setattr("kdmcse_hf.training.resumable_trainer.logger.warning", warnings.append)
+    trainer(tmp_path, max_steps=4).train(resume_from_checkpoint=True)
+    was, now = ("sdpa, padded in slices", "sdpa_by_length") if earlier else ("sdpa_by_length, packed", "other_kernel")
+    assert f"attention was '{was}' and is '{now}, packed': dropout draws other masks" in warnings[0]
+
+
+def test_processes_that_would_compute_attention_differently_do_not_start(tmp_path, monkeypatch):
+    ours = trainer(tmp_path)
+    monkeypatch.setattr("kdmcse_hf.training.trainer.gather_object", lambda names: [*names, "sdpa, padded"])
+    with pytest.raises(ValueError, match="sdpa, padded; sdpa_by_length, packed.*cpu_ram_efficient_loading"):
+        ours.train()
 
 
 def test_a_finished_run_that_is_started_again_ends_as_it_did(tmp_path):
