@@ -2,9 +2,9 @@
 
     python recipes/get_replica_data.py --flickr8k Flickr8k.token.txt --output DATA
 
-The sentences (the first of Wiki1M) and SentEval's evaluation sets come from princeton-nlp/datasets-for-simcse on the Hub.
-Flickr8k's captions may not be passed on: its authors give them for research, as the file of the name above, with a line
-`image.jpg#0<TAB>caption` for each caption. What is there stays as it is.
+The sentences (the first of Wiki1M) and SentEval's evaluation sets come from the Hub.
+Flickr8k's captions may not be passed on: its authors give them for research, in the file of the name above, with a
+line `image.jpg#0<TAB>caption` for each. What is there stays as it is.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from huggingface_hub import hf_hub_download
 
 from kdmcse_hf.annotation_files import read_token_file
 from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.files import write_text
 
 REPOSITORY = "princeton-nlp/datasets-for-simcse"
 SENTENCES = 11_914
@@ -48,14 +49,16 @@ def write_captions(source: pathlib.Path, target: pathlib.Path) -> None:
     if target.is_file():
         return
     lines = [json.dumps({"image": name, "captions": captions}) + "\n" for name, _, captions in entries]
-    write(target, "".join(lines))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, "".join(lines))
 
 
 def write_sentences(target: pathlib.Path) -> None:
     """The first sentences of Wiki1M."""
     if not target.is_file():
         with open(download("wiki1m_for_simcse.txt"), encoding="utf-8") as file:
-            write(target, "".join(itertools.islice(file, SENTENCES)))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_text(target, "".join(itertools.islice(file, SENTENCES)))
 
 
 def download(name: str) -> str:
@@ -64,14 +67,6 @@ def download(name: str) -> str:
         return hf_hub_download(REPOSITORY, name, repo_type="dataset")
     except OSError as error:
         raise ValueError(f"{name} of {REPOSITORY} cannot be had from the Hub: {error}") from error
-
-
-def write(path: pathlib.Path, text: str) -> None:
-    """A file and the folders that it is in; never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":
