@@ -135,7 +135,8 @@ class _Training:
 
     def run(self, bar: tqdm) -> list[Fit]:
         """Trains until every fit has stopped."""
-        for _ in range(0, MAX_EPOCH + 1, EPOCH_SIZE):
+        for epoch in range(0, MAX_EPOCH + 1, EPOCH_SIZE):
+            bar.set_postfix(epoch=epoch)
             for _ in range(EPOCH_SIZE):
                 self._train_epoch()
             before = int(self.running.sum())
@@ -152,8 +153,8 @@ class _Training:
         orders = [fold.train[fold.random.permutation(len(fold.train))] for fold in self._alive_folds()]
         rows = self._rows(orders)
         for start in range(0, rows.shape[1], BATCH_SIZE):
-            part = slice(start, start + BATCH_SIZE)
-            self._step(rows[:, part], self.scale[..., part])
+            part = rows[:, start : start + BATCH_SIZE]
+            self._step(part, self.scale[..., start : start + part.shape[1]])
 
     def _step(self, rows: torch.Tensor, scale: torch.Tensor) -> None:
         """One step of Adam on the mean cross-entropy of each fold's batch, (F, B) rows."""
