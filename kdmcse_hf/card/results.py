@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard
 from ..evaluation.mteb_sets import REPOSITORIES
 from ..evaluation.paper_results import FROM_MCSE
 from ..evaluation.tables import Table, build_tables, to_markdown
-from ..evaluation.tasks import STS_DEV, STS_TASKS
+from ..evaluation.tasks import STS_DEV, STS_TASKS, TRANSFER_TASKS, classifier_of
 from ..model.objectives import OBJECTIVES
 
 PAPER_NOTE = (
@@ -21,6 +21,10 @@ EVAL_RESULTS = ".eval_results"
 # The students of the paper's Table 1.
 _FAMILIES = {"bert-base-uncased": "BERT", "roberta-base": "RoBERTa"}
 _START, _END = "<!-- results -->", "<!-- end of results -->"
+_TRANSFER_NOTE = (
+    "Transfer tasks: accuracy x100 on frozen embeddings. `senteval` is SentEval's own classifier with the values of "
+    "SimCSE's and MCSE's evaluation, `logistic` is scikit-learn's logistic regression on the same splits."
+)
 _NOTE = (
     "Spearman's correlation of cosine similarities with human scores, x100 (the paper's evaluation: all pairs of a "
     "task together)."
@@ -91,8 +95,10 @@ def results_section(report: dict, model_name: str, paper: Table) -> str:
     tables = build_tables([named], paper=bool(paper) and scored)
     if paper and scored:
         tables[0] = [*tables[0][:2], *paper]
-    notes = f"{_NOTE} {PAPER_NOTE}" if paper and scored else _NOTE
-    return "\n\n".join([*map(to_markdown, tables), notes])
+    notes = [f"{_NOTE} {PAPER_NOTE}" if paper and scored else _NOTE]
+    if any(task in report["tasks"] for task in TRANSFER_TASKS):
+        notes.append(_TRANSFER_NOTE)
+    return "\n\n".join([*map(to_markdown, tables), *notes])
 
 
 def eval_results(report: dict) -> list[EvalResult]:
@@ -105,11 +111,11 @@ def eval_results(report: dict) -> list[EvalResult]:
     for task, scores in report["tasks"].items():
         for metric in ("spearman", "pearson", "accuracy"):
             if metric in scores:
-                entries.append(_eval_result(task, metric, scores[metric]))
+                entries.append(_eval_result(task, metric, scores))
     return entries
 
 
-def _eval_result(task: str, metric: str, value: float) -> EvalResult:
+def _eval_result(task: str, metric: str, scores: dict) -> EvalResult:
     dev = task == STS_DEV
     similarity = metric != "accuracy"
     return EvalResult(
@@ -120,7 +126,8 @@ def _eval_result(task: str, metric: str, value: float) -> EvalResult:
         dataset_split="validation" if dev else "test",
         metric_type=f"{metric}_cosine" if similarity else metric,
         metric_name=f"{metric.title()} Cosine" if similarity else "Accuracy",
-        metric_value=round(value / 100, 6),
+        metric_value=round(scores[metric] / 100, 6),
+        metric_args=None if similarity else classifier_of(scores),
     )
 
 

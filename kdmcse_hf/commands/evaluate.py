@@ -17,9 +17,10 @@ from accelerate import PartialState
 from .. import files
 from ..encoding.declared_pooling import find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..evaluation.senteval_protocol import SEED
 from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
-from ..evaluation.tasks import GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS
+from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
 from .exit_status import program_name
 
@@ -47,10 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
     for model in arguments.models:
         find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
     reports = read_reports(arguments)
+    classifier = {"classifier": arguments.classifier}
+    if arguments.classifier == "senteval":
+        classifier["seed"] = arguments.classifier_seed
     for model in arguments.models:
         encoder = SentenceEncoder.from_pretrained(model, arguments.pooling)
-        report = find_report(reports, model, encoder.pooling, arguments.data)
-        for name, scores in score_tasks(encoder, tasks, report["tasks"]):
+        start = {"model": model, "pooling": encoder.pooling, "data": arguments.data or "Hub"}
+        report = find_report(reports, start, classifier if set(tasks) & set(TRANSFER_TASKS) else None)
+        for name, scores in score_tasks(encoder, tasks, report["tasks"], classifier):
             report["tasks"][name] = scores
             write_json(arguments, reports)
         add_averages(report)
@@ -70,6 +75,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--pooling", choices=("cls", "mean"), help="what the model repository declares, or cls if it does not"
     )
+    parser.add_argument(
+        "--classifier",
+        choices=CLASSIFIERS,
+        default=CLASSIFIERS[0],
+        help="of the transfer tasks: scikit-learn's logistic regression, or SentEval's own with the papers' values "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--classifier_seed", type=int, metavar="N", help=f"of --classifier senteval (default: the papers', {SEED})"
+    )
     parser.add_argument("--output_json", metavar="FILE", type=pathlib.Path, help="scores, rewritten after every task")
     parser.add_argument("--resume", action="store_true", help="keep the scores that --output_json already holds")
     parser.add_argument(
@@ -79,6 +94,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.data and not pathlib.Path(arguments.data).is_dir():
         parser.error(f"--data {arguments.data} is not a directory: give SentEval's data/downstream directory")
+    if arguments.classifier_seed is None:
+        arguments.classifier_seed = SEED
+    elif arguments.classifier != "senteval":
+        parser.error("--classifier_seed is of --classifier senteval: logistic regression draws nothing")
+    elif not 0 <= arguments.classifier_seed < 2**32:
+        parser.error(f"--classifier_seed {arguments.classifier_seed}: a number from 0 to {2**32 - 1} is needed")
     for path in arguments.output_table:
         if path.suffix not in WRITERS:
             parser.error(f"--output_table {path}: the suffix must be one of {', '.join(WRITERS)}")
@@ -102,14 +123,20 @@ def chosen_tasks(names: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict) -> Iterator[tuple[str, dict]]:
-    """Yields name and scores of every task that `done` lacks. All STS sentences are encoded in one go before."""
+def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict, classifier: dict) -> Iterator[tuple[str, dict]]:
+    """Yields name and scores of every task that `done` lacks. All STS sentences are encoded in one go before.
+
+    Args:
+        classifier: of the transfer tasks, `{"classifier"}` and perhaps `{"seed"}`.
+    """
     missing = [name for name in tasks if name not in done]
     pairs = [pair for name in missing if name not in TRANSFER_TASKS for part in tasks[name].values() for pair in part]
     encoder.encode([sentence for pair in pairs for sentence in pair[:2]])
     for name in missing:
-        evaluate_task = evaluate_transfer_task if name in TRANSFER_TASKS else evaluate_sts_task
-        yield name, evaluate_task(encoder, name, tasks[name])
+        if name in TRANSFER_TASKS:
+            yield name, evaluate_transfer_task(encoder, name, tasks[name], **classifier)
+        else:
+            yield name, evaluate_sts_task(encoder, name, tasks[name])
 
 
 def read_reports(arguments: argparse.Namespace) -> list[dict]:
@@ -127,11 +154,17 @@ def read_reports(arguments: argparse.Namespace) -> list[dict]:
     return content if isinstance(content, list) else [content]
 
 
-def find_report(reports: list[dict], model: str, pooling: str, data: str | None) -> dict:
-    """The report of this model, pooling and data; a new one is added to `reports` if there is none."""
-    start = {"model": model, "pooling": pooling, "data": data or "Hub"}
+def find_report(reports: list[dict], start: dict, classifier: dict | None) -> dict:
+    """The report of this model, pooling and data; a new one is added to `reports` if there is none.
+
+    Args:
+        start: `model`, `pooling` and `data`.
+        classifier: of the transfer tasks that are to be scored, so that a report has those of one classifier and seed
+            alone; None if there are none.
+    """
     for report in reports:
-        if start.items() <= report.items():
+        made_by = [classifier_of(scores) for name, scores in report["tasks"].items() if name in TRANSFER_TASKS]
+        if start.items() <= report.items() and (classifier is None or all(each == classifier for each in made_by)):
             return report
     reports.append({**start, "tasks": {}})
     return reports[-1]

@@ -3,7 +3,7 @@
 import pathlib
 
 from .paper_results import PAPER_ROWS
-from .tasks import STS_DEV, STS_TASKS, TRANSFER_TASKS
+from .tasks import STS_DEV, STS_TASKS, TRANSFER_TASKS, classifier_of
 
 ALIGNMENT_COLUMNS = ("alignment", "uniformity", "mcse_alignment", "mcse_uniformity")
 _LATEX = str.maketrans(
@@ -17,6 +17,8 @@ Table = list[list[str]]  # the header, then one row per model
 def build_tables(reports: list[dict], paper: bool = False) -> list[Table]:
     """Up to three tables: STS (Spearman x100), transfer (accuracy x100), and STS-B dev with alignment and uniformity.
 
+    The transfer table names the classifier of each row.
+
     A task on which no model was scored has no column, and a table without columns is left out.
 
     Args:
@@ -25,7 +27,7 @@ def build_tables(reports: list[dict], paper: bool = False) -> list[Table]:
     """
     tables = [
         _table(reports, STS_TASKS, "spearman", "sts_avg", keep_all=paper),
-        _table(reports, TRANSFER_TASKS, "accuracy", "transfer_avg"),
+        _transfer_table(reports),
         _alignment_table(reports),
     ]
     if paper:
@@ -63,6 +65,21 @@ def _table(reports: list[dict], tasks: tuple[str, ...], score: str, average: str
         cells = [_number(report["tasks"].get(task, {}).get(score), 2) for task in used]
         table.append([label, *cells, *(_number(report.get(key), 2) for key in averages)])
     return table
+
+
+def _transfer_table(reports: list[dict]) -> Table:
+    table = _table(reports, TRANSFER_TASKS, "accuracy", "transfer_avg")
+    if len(table[0]) == 1:
+        return table
+    classifiers = ["Classifier", *map(_classifier, reports)]
+    return [[row[0], classifier, *row[1:]] for row, classifier in zip(table, classifiers, strict=True)]
+
+
+def _classifier(report: dict) -> str:
+    """As the command line names it, with the seed where there is one."""
+    made_by = [classifier_of(report["tasks"][task]) for task in TRANSFER_TASKS if task in report["tasks"]]
+    names = [each["classifier"] + (f", seed {each['seed']}" if "seed" in each else "") for each in made_by]
+    return "; ".join(dict.fromkeys(names)) or "-"
 
 
 def _alignment_table(reports: list[dict]) -> Table:

@@ -1,4 +1,4 @@
-"""SentEval's seven transfer tasks: logistic regression on frozen sentence embeddings, its penalty chosen on dev."""
+"""SentEval's seven transfer tasks: a linear classifier on frozen sentence embeddings, its penalty chosen on dev."""
 
 import pathlib
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from tqdm.auto import tqdm
 
 from ..encoding.sentence_encoder import SentenceEncoder
 from .senteval import find_file, read_lines, read_rows
+from .senteval_protocol import FOLDS, SEED, evaluate_by_senteval
+from .tasks import CLASSIFIERS
 
-FOLDS, SEED = 10, 1111
 # Inverse strengths of the L2 penalty, from which SentEval's scikit-learn classifiers choose.
 STRENGTHS = [2.0**power for power in range(-2, 4)]
 TREC_STRENGTHS = [2.0**power for power in range(-1, 6)]
@@ -65,8 +66,10 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
     return {split: reader(find_file(folder, subfolder, name=file)) for split, file in names.items()}
 
 
-def evaluate_transfer_task(encoder: SentenceEncoder, name: str, splits: dict[str, Split]) -> dict:
-    """Score one transfer task by SentEval's protocol, with scikit-learn's logistic regression.
+def evaluate_transfer_task(
+    encoder: SentenceEncoder, name: str, splits: dict[str, Split], classifier: str = "logistic", seed: int = SEED
+) -> dict:
+    """Score one transfer task on SentEval's splits.
 
     For MR, CR, SUBJ and MPQA: 10-fold cross-validation, where each fold chooses the strength of the penalty by 10
     inner folds. For TREC and MRPC: the strength is chosen by 10-fold cross-validation on train, and accuracy is
@@ -77,27 +80,33 @@ def evaluate_transfer_task(encoder: SentenceEncoder, name: str, splits: dict[str
         encoder: the model.
         name: of the task.
         splits: from `load_transfer_task`.
+        classifier: `logistic`, scikit-learn's logistic regression; or `senteval`, SentEval's PyTorch classifier with
+            the values, the folds and the order of rows of SimCSE's and MCSE's evaluation.
+        seed: of `senteval`, which draws initial weights and the order of training rows; the papers' is 1111.
 
     Returns:
-        `accuracy` on test and `dev_accuracy` (both x100), the number `n` of test examples, for MRPC also `f1` (x100).
+        `accuracy` on test and `dev_accuracy` (both x100), the number `n` of test examples, for MRPC also `f1` (x100);
+        `classifier`, with `senteval` also `seed`.
 
     Raises:
         ImportError: scikit-learn is missing.
+        ValueError: there is no such classifier, or the task has too few examples for it.
     """
+    if classifier not in CLASSIFIERS:
+        raise ValueError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
     sklearn = _sklearn()
-    features = {split: (_features(encoder, part), part.labels) for split, part in splits.items()}
-    if "all" in features:
-        return _nested(sklearn, *features["all"])
-    if "dev" in features:
-        model, dev_accuracy = _chosen_on_dev(sklearn, features["train"], features["dev"])
+    if classifier == "senteval":
+        features = _features(encoder, {key: _by_length(split) for key, split in splits.items()})
+        result, predicted = evaluate_by_senteval(features, seed)
+        made_by = {"classifier": classifier, "seed": seed}
     else:
-        model = _cross_validated(sklearn, TREC_STRENGTHS).fit(*features["train"])
-        dev_accuracy = _best_score(model)
-    inputs, labels = features["test"]
-    result = {"accuracy": 100 * float(model.score(inputs, labels)), "dev_accuracy": dev_accuracy, "n": len(labels)}
+        features = _features(encoder, splits)
+        result, predicted = _evaluate_by_logistic(sklearn, features)
+        made_by = {"classifier": classifier}
     if name == "MRPC":
-        result["f1"] = 100 * float(sklearn.metrics.f1_score(labels, model.predict(inputs)))
-    return result
+        f1 = 100 * float(sklearn.metrics.f1_score(features["test"][1], predicted))
+        result["f1"] = round(f1, 2) if classifier == "senteval" else f1
+    return result | made_by
 
 
 def _sklearn() -> ModuleType:
@@ -110,11 +119,36 @@ def _sklearn() -> ModuleType:
     return sklearn
 
 
-def _features(encoder: SentenceEncoder, split: Split) -> np.ndarray:
+def _by_length(split: Split) -> Split:
+    """Sorted as SentEval sorts: by the numbers of words, then by the label, otherwise in the order of the file."""
+    lengths = [[len(sentence.split()) for sentence in column] for column in split.columns]
+    order = sorted(range(len(split.labels)), key=lambda row: (*[each[row] for each in lengths], split.labels[row]))
+    return Split([[column[row] for row in order] for column in split.columns], split.labels[order])
+
+
+def _features(encoder: SentenceEncoder, splits: dict[str, Split]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {key: (_inputs(encoder, split), split.labels) for key, split in splits.items()}
+
+
+def _inputs(encoder: SentenceEncoder, split: Split) -> np.ndarray:
     if len(split.columns) == 1:
         return encoder.encode(split.columns[0])
     first, second = encoder.encode_pairs(*split.columns)
     return np.concatenate([np.abs(first - second), first * second], axis=1)
+
+
+def _evaluate_by_logistic(sklearn: ModuleType, features: dict) -> tuple[dict, np.ndarray | None]:
+    """Scores, and the predicted classes of the test rows, None for nested cross-validation."""
+    if "all" in features:
+        return _nested(sklearn, *features["all"]), None
+    if "dev" in features:
+        model, dev_accuracy = _chosen_on_dev(sklearn, features["train"], features["dev"])
+    else:
+        model = _cross_validated(sklearn, TREC_STRENGTHS).fit(*features["train"])
+        dev_accuracy = _best_score(model)
+    inputs, labels = features["test"]
+    accuracy = 100 * float(model.score(inputs, labels))
+    return {"accuracy": accuracy, "dev_accuracy": dev_accuracy, "n": len(labels)}, model.predict(inputs)
 
 
 def _cross_validated(sklearn: ModuleType, strengths: list[float]) -> Any:

@@ -98,6 +98,7 @@ PLANS = {
         _THREE,
         (("bert", "wiki"), ("roberta", "wiki"), *BOTH),
         TRANSFER,
-        "The paper announces transfer tasks but prints no figures of them.",
+        "Scored with SentEval's own classifier, as SimCSE and MCSE score them (`--classifier senteval`). The paper "
+        "announces transfer tasks but prints no figures of them.",
     ),
 }

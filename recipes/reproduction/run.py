@@ -19,8 +19,10 @@ import yaml
 
 from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
 from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
+from kdmcse_hf.evaluation.tasks import classifier_of
 from kdmcse_hf.files import write_json
 
+CLASSIFIER = "senteval"  # of the transfer tasks, as in the papers
 RECIPES = pathlib.Path(__file__).resolve().parents[1]
 # What stays of a run whose model is dropped: settings, scores, curves, output.
 SMALL_FILES = {
@@ -44,9 +46,10 @@ def read_json(path: pathlib.Path) -> dict:
 
 
 def missing_tasks(run: pathlib.Path, tasks: list[str]) -> list[str]:
-    """Tasks that the run's result lacks; an empty list says that it is finished."""
-    done = read_json(run / "result.json").get("tasks", [])
-    return [task for task in tasks if task not in done]
+    """Tasks that the run's result lacks, or that another classifier scored; an empty list says that it is finished."""
+    result = read_json(run / "result.json")
+    other = () if result.get("classifier") == CLASSIFIER else TRANSFER
+    return [task for task in tasks if task not in result.get("tasks", []) or task in other]
 
 
 def train(run: pathlib.Path) -> None:
@@ -66,17 +69,21 @@ def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
     start = time.monotonic()
     where = ["--data", data] if data else []
     out = ["--output_json", str(run / "scores.json"), "--resume"]
-    _call("evaluate.py", str(run), "--tasks", ",".join(tasks), *where, *out)
+    _call("evaluate.py", str(run), "--tasks", ",".join(tasks), "--classifier", CLASSIFIER, *where, *out)
     report, trained = read_json(run / "scores.json"), read_json(run / "trained.json")
-    report = report[-1] if isinstance(report, list) else report  # several where --data or the folder's name changed
+    # Several where --data, the folder's name or the classifier changed: the last score of a task counts.
+    reports = report if isinstance(report, list) else [report]
+    tasks_done = {name: values for each in reports for name, values in each["tasks"].items()}
     dev = read_json(run / "all_results.json")["eval_stsb_spearman"]
     seconds = trained["seconds"] and round(trained["seconds"] + time.monotonic() - start, 1)
     flags = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    result = {"name": run.name, "dev": dev, "test": report["tasks"].get("STS-B", {}).get("spearman")}
+    result = {"name": run.name, "dev": dev, "test": tasks_done.get("STS-B", {}).get("spearman")}
+    classifiers = {classifier_of(values)["classifier"] for name, values in tasks_done.items() if name in TRANSFER}
     result |= {
         "seconds": seconds,
-        "scores": columns(report["tasks"]),
-        "tasks": sorted(report["tasks"]),
+        "classifier": " and ".join(sorted(classifiers)) or None,
+        "scores": columns(tasks_done),
+        "tasks": sorted(tasks_done),
         "flags": flags,
     }
     write_json(run / "result.json", result)

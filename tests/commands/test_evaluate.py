@@ -6,8 +6,10 @@ import json
 import re
 
 import pytest
+import tiny
 
 from kdmcse_hf.commands import evaluate
+from kdmcse_hf.evaluation import senteval_protocol
 from kdmcse_hf.evaluation.tables import build_tables, to_latex, to_markdown, to_text
 
 
@@ -62,6 +64,9 @@ def test_the_contracts_json_and_a_resumed_run(data, minilm, tmp_path):
         (("--pooling", "max"), "invalid choice"),
         (("--output_table", "a.txt"), "suffix must be one of .md, .tex"),
         (("--tasks", "SICK-R"), "SICK_test_annotated.txt"),
+        (("--classifier", "svm"), "invalid choice: 'svm'"),
+        (("--classifier_seed", "1"), "--classifier_seed is of --classifier senteval"),
+        (("--classifier", "senteval", "--classifier_seed", "-1"), "--classifier_seed -1: a number from 0 to"),
     ],
 )
 def test_unusable_input_is_status_2_with_one_message(data, minilm, arguments, reason):
@@ -70,6 +75,35 @@ def test_unusable_input_is_status_2_with_one_message(data, minilm, arguments, re
     status, _, err = run(minilm, *arguments)
     assert status == 2
     assert reason in err
+
+
+def test_senteval_s_classifier_end_to_end(data, tmp_path, monkeypatch):
+    """Scores of another classifier or seed stand in a report of their own, and a row of the table names each."""
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(senteval_protocol, "FOLDS", 3)  # instead of ten, to be quick
+    (data / "CR").mkdir()
+    for name, word in (("custrev.pos", "dog"), ("custrev.neg", "tree")):
+        lines = [" ".join(["the", word, *["runs"] * (row % 5)]) for row in range(200)]
+        (data / "CR" / name).write_text("\n".join(lines) + "\n")
+    model, output, table = tiny.encoder_directory(tmp_path / "model"), tmp_path / "scores.json", tmp_path / "t.md"
+    words = (model, "--pooling", "mean", "--data", data, "--output_json", output, "--output_table", table, "--resume")
+    assert run(*words, "--tasks", "CR,STS-B", "--classifier", "senteval")[0] == 0
+    scores = json.loads(output.read_text())["tasks"]
+    assert scores["CR"].keys() == {"accuracy", "dev_accuracy", "n", "classifier", "seed"}
+    assert scores["CR"]["accuracy"] > 70, "words tell the classes apart, and it stops early"
+    assert (scores["CR"]["n"], scores["CR"]["classifier"], scores["CR"]["seed"]) == (400, "senteval", 1111)
+    assert "classifier" not in scores["STS-B"]
+    assert run(*words, "--tasks", "CR", "--classifier", "senteval", "--classifier_seed", "3")[0] == 0
+    first, second = json.loads(output.read_text())
+    assert first["tasks"] == scores
+    of_an_earlier_version = {**second, "tasks": {"CR": {"accuracy": 12.34}}}
+    output.write_text(json.dumps([first, second, of_an_earlier_version]))
+    assert run(*words, "--tasks", "CR")[0] == 0
+    assert json.loads(output.read_text())[2]["tasks"]["CR"] == {"accuracy": 12.34}, "it is logistic and there already"
+    assert run(*words, "--tasks", "STS-B")[0] == 0
+    assert json.loads(output.read_text())[0]["tasks"] == scores, "no transfer task is asked, so any report will do"
+    shown = re.findall(r"\| ([^|]*) \| [^|]* \|$", table.read_text().split("\n\n")[1], re.MULTILINE)
+    assert shown == ["Classifier", "---:", "senteval, seed 1111", "senteval, seed 3", "logistic"]
 
 
 def test_a_missing_model_is_status_2(data):
@@ -99,10 +133,10 @@ def test_tables_in_the_papers_layout():
     assert sts[2] == ["other", "1.00", *"-------"]
     assert sts[7][:2] == ["paper: wiki+flickr KDMCSE-BERT", "74.4±1.4"]
     assert all(len(row) == 9 for row in sts)
-    assert transfer == [["Model", "MR"], ["my_model", "-"], ["other", "80.50"]]
+    assert transfer == [["Model", "Classifier", "MR"], ["my_model", "-", "-"], ["other", "logistic", "80.50"]]
     assert len({len(line) for line in to_text(sts).splitlines()}) == 1
-    assert to_markdown(transfer).splitlines()[1] == "| --- | ---: |"
-    assert r"my\_model & - \\" in to_latex(transfer)
+    assert to_markdown(transfer).splitlines()[1] == "| --- | ---: | ---: |"
+    assert r"my\_model & - & - \\" in to_latex(transfer)
     assert r"74.4$\pm$1.4" in to_latex(sts)
 
 

@@ -287,3 +287,25 @@ def test_a_run_has_one_process_at_a_time(tmp_path, capsys, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run.main() == 1
     assert "is being run by another process" in capsys.readouterr().err
+
+
+def test_transfer_scores_count_where_senteval_s_classifier_made_them(tmp_path, monkeypatch):
+    from reproduction import run
+
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "trained.json").write_text('{"seconds": 1.0}')
+    (tmp_path / "all_results.json").write_text('{"eval_stsb_spearman": 70.0}')
+    report = {"tasks": {"STS-B": {"spearman": 71.0}, "MR": {"accuracy": 80.0}}}
+    words = []
+
+    def call(name, *given):
+        words.extend(given)
+        (tmp_path / "scores.json").write_text(json.dumps(report))
+
+    monkeypatch.setattr(run, "_call", call)
+    run.score(tmp_path, ["STS-B", "MR"], None)
+    assert words[words.index("--classifier") + 1] == "senteval"
+    assert run.missing_tasks(tmp_path, ["STS-B", "MR"]) == ["MR"], "scikit-learn scored it, in an earlier version"
+    report["tasks"]["MR"] |= {"classifier": "senteval", "seed": 1111}
+    run.score(tmp_path, ["MR"], None)
+    assert run.missing_tasks(tmp_path, ["STS-B", "MR"]) == []
