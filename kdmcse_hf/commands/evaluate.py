@@ -21,7 +21,7 @@ from ..evaluation.senteval_protocol import SEED
 from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
-from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task
+from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
 from .exit_status import program_name
 
 WRITERS = {".md": to_markdown, ".tex": to_latex}
@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Scores every model, prints the tables and writes the files."""
     loaders = {True: load_transfer_task, False: load_sts_task}
-    tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in chosen_tasks(arguments.tasks)}
+    names = chosen_tasks(arguments.tasks)
+    if set(names) & set(TRANSFER_TASKS):
+        scikit_learn()  # missed before anything is loaded
+    tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in names}
     for model in arguments.models:
         find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
     reports = read_reports(arguments)

@@ -94,7 +94,7 @@ def evaluate_transfer_task(
     """
     if classifier not in CLASSIFIERS:
         raise ValueError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
-    sklearn = _sklearn()
+    sklearn = scikit_learn()
     if classifier == "senteval":
         features = _features(encoder, {key: _by_length(split) for key, split in splits.items()})
         result, predicted = evaluate_by_senteval(features, seed)
@@ -109,7 +109,12 @@ def evaluate_transfer_task(
     return result | made_by
 
 
-def _sklearn() -> ModuleType:
+def scikit_learn() -> ModuleType:
+    """scikit-learn, which is an extra.
+
+    Raises:
+        ImportError: it is missing; the message says what to install.
+    """
     try:
         import sklearn.linear_model
         import sklearn.metrics

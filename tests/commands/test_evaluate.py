@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 import re
 
 import pytest
@@ -110,6 +111,15 @@ def test_a_missing_model_is_status_2(data):
     status, _, err = run(data / "no_model", "--tasks", "STS-B", "--data", data)
     assert status == 2
     assert "no_model" in err
+
+
+def test_a_missing_extra_is_found_before_anything_is_loaded(data, minilm, monkeypatch):
+    monkeypatch.setattr(evaluate, "load_transfer_task", lambda *_: pytest.fail("data were read"))
+    for name in ("sklearn", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection"):
+        monkeypatch.setitem(sys.modules, name, None)
+    status, _, err = run(minilm, "--tasks", "MR", "--data", data)
+    assert status == 2
+    assert "pip install 'kdmcse_hf[transfer]'" in err
 
 
 def test_any_other_failure_is_status_1_with_one_message(data, minilm, monkeypatch):
