@@ -54,7 +54,7 @@ def run_here(job: Job, captions: pathlib.Path) -> dict[pathlib.Path, int]:
 
 def _finish(run: pathlib.Path, job: Job, captions: pathlib.Path) -> int:
     """Exit status of one run, whatever happens in it."""
-    if not missing_tasks(run, list(job.tasks)) and job.drop_model:
+    if run not in job.unfinished():
         return 0  # another process has finished it meanwhile
     try:
         if status := _train(run):

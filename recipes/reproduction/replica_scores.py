@@ -10,7 +10,7 @@ from .report import Scores
 from .settings import Setting
 
 PATHS = ("model_name_or_path", "text_dataset", "multimodal_dataset", "stsb_path")
-DIGITS = 3
+DIGITS = 4
 
 
 def values_of(setting: Setting) -> dict:

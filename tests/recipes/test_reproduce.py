@@ -137,6 +137,7 @@ class TestTheReplica:
         dev = [entry["eval_stsb_spearman"] for entry in history if "eval_stsb_spearman" in entry]
         assert len(dev) > 10
         assert result["dev"] == max(dev), "of the best checkpoint"
+        assert result["scores"]["STS-B dev after step 2"] == dev[0]
         assert not [path for path in run.iterdir() if path.is_dir() or path.suffix == ".safetensors"]
 
     def test_models_that_are_kept_are_scored_on_further_tasks_without_training_again(self, replica, tmp_path):
@@ -196,6 +197,65 @@ class TestTheReplica:
         assert listed.count("finished") == 2, "KDMCSE itself, two seeds"
         assert "tiny-kdmcse-thresholdoff-seed0" in listed
         assert "4 of 6 runs to do" in listed
+
+    def test_all_seeds_of_a_line_are_run_before_the_next_line(self, replica, tmp_path, capsys):
+        assert reproduce("table1", *replica, "--output", tmp_path, "--dry-run") == 0
+        listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[:-1]]
+        assert listed == [f"tiny-{method}-seed{seed}" for method in ("simcse", "kdmcse") for seed in (0, 1)]
+
+    def test_published_scores_print_the_table_again_and_are_not_run_again(self, replica, finished, tmp_path, capsys):
+        published, settings = ["--scores", finished / "scores.json"], replica[4:]
+        assert reproduce("table1", "--table", *published, *settings, "--output", tmp_path) == 0
+        assert (tmp_path / "table1.md").read_text() == (finished / "table1.md").read_text()
+        capsys.readouterr()
+        more = ["--seeds", "0", "1", "2", "--dry-run"]
+        assert reproduce("table1", *replica, *published, "--output", tmp_path, *more) == 0
+        listed = capsys.readouterr().out
+        assert listed.count("finished") == 4
+        assert "2 of 6 runs to do" in listed
+
+    def test_published_scores_of_other_values_are_refused(self, replica, finished, tmp_path, capsys):
+        words = ["table1", *replica, "--output", tmp_path, "--dry-run"]
+        assert reproduce(*words, "--scores", finished / "scores.json", "--set", "max_steps=25") == 2
+        assert "the runs of tiny-simcse have max_steps 24 instead of 25" in capsys.readouterr().err
+        assert reproduce(*words, "--scores", finished / "table1.json") == 2
+        assert "holds no scores of runs" in capsys.readouterr().err
+        assert reproduce("table1", "--scores", finished / "scores.json", "--output", tmp_path) == 2
+        assert "--scores goes with --table, or with --replica" in capsys.readouterr().err
+
+    def test_a_run_keeps_scores_added_to_published_ones(self, replica, tmp_path):
+        from reproduction.jobs import Job
+        from reproduction.replica_scores import read_scores, write_scores
+        from reproduction.settings import Setting
+
+        setting, other = (Setting(name, name, "", {"stsb_path": "/here/pairs", "max_steps": 2}) for name in "ab")
+        job = Job(tmp_path, [setting], [0, 1], ("STS-B",), None, True, 1.0, known={"a": {0: {"STS-B": 70.123456}}})
+        write_scores(tmp_path / "one.json", job, None)
+        result = tmp_path / "runs" / "b-seed3" / "result.json"
+        result.parent.mkdir(parents=True)
+        result.write_text(json.dumps({"tasks": ["STS-B"], "scores": {"STS-B": 50.0}}))
+        later = Job(tmp_path, [other], [3], ("STS-B",), None, True, 1.0)
+        write_scores(tmp_path / "two.json", later, tmp_path / "one.json")
+        expected = {"a": {0: {"STS-B": 70.1235}}, "b": {3: {"STS-B": 50.0}}}
+        assert read_scores(tmp_path / "two.json", [setting, other]) == expected
+
+    def test_what_is_tested_is_the_mean_of_the_primary_tasks(self):
+        from reproduction.replica_report import summarise
+        from reproduction.settings import Setting
+
+        settings = [Setting(name, name, "", {}) for name in "ab"]
+        runs = {"a": {0: (70, 50), 1: (72, 49), 2: (71, 52)}, "b": {0: (75, 50), 1: (74, 51), 2: (73, 51)}}
+        scores = {
+            name: {seed: {"STS-B": stsb, "STS13": other} for seed, (stsb, other) in line.items()}
+            for name, line in runs.items()
+        }
+        summary = summarise("table1", settings, scores, [0, 1, 2], [], ["STS-B", "STS13"])
+        assert summary["columns"] == ["primary mean", "STS13", "STS-B"]
+        assert summary["lines"][0]["ours"]["primary mean"]["mean"] == pytest.approx((120 + 121 + 123) / 6)
+        assert (summary["differences"][0]["column"], summary["differences"][0]["mean"]) == (
+            "primary mean",
+            pytest.approx((5 + 4 + 1) / 6),
+        )
 
     def test_a_run_that_fails_does_not_stop_the_others(self, replica, tmp_path, capsys):
         words = ["figure7", *replica, "--output", tmp_path, "--seeds", "0", "--set", "max_steps=1"]
