@@ -22,8 +22,9 @@ TESTED = (PRIMARY, AVERAGE, "STS-B", "Transfer avg.", "STS-B dev")  # the first 
 BESIDE = (*STS, AVERAGE, PRIMARY + WITHOUT, AVERAGE + WITHOUT, "STS-B" + WITHOUT, *CUT)
 EXPLAINED = """Differences are means over the seeds that both lines have, with their 95 % interval from the paired
 t-test (runs of one seed see the same batches). `p` is that test, `p Welch` the independent one with unequal variances,
-`p Holm` the paired p corrected for all differences of this table. `least` is the least true difference that so many
-seeds show with 80 % power, given the deviation of the differences found here.""".replace("\n", " ")
+`p Holm` the paired p corrected for all differences of its table. `deviation` is that of the differences over the
+seeds; given it, `least` is the least true difference that so many seeds show with 80 % power, and `seeds` says how
+many it takes to show one of 1.3, the paper's, so.""".replace("\n", " ")
 
 
 def summarise(
@@ -153,14 +154,15 @@ def _cell(column: str, mean: float | None = None, deviation: float | None = None
 
 
 def _differences(differences: list[dict], full: bool) -> Table:
-    """One row a difference; `full` adds all tests and the least difference."""
-    rest = ["p", "p Welch", "p Holm", "least", "n"] if full else ["p Holm", "n"]
+    """One row a difference; `full` adds all tests and what they can show."""
+    rest = ["p", "p Welch", "p Holm", "deviation", "least", "seeds", "n"] if full else ["p Holm", "n"]
     table = [["Difference", "mean", "95 % interval", *rest]]
     for each in differences:
         digits = 3 if each["column"] in ALIGNMENT else 2
         values = {"p": each["p"], "p Welch": each["welch_p"], "p Holm": each["holm_p"]}
         cells = {name: f"{value:.2g}" for name, value in values.items()}
-        cells |= {"least": f"{each['least']:.{digits}f}", "n": str(each["n"])}
+        cells |= {name: f"{each[name]:.{digits}f}" for name in ("deviation", "least")}
+        cells |= {name: str(each[name]) for name in ("seeds", "n")}
         low, high = each["interval"]
         table.append(
             [f"{each['first']} - {each['second']}", f"{each['mean']:+.{digits}f}"]
