@@ -121,7 +121,7 @@ def list_data_and_disk(job: Job) -> list[str]:
 def write_results(arguments: argparse.Namespace, job: Job) -> None:
     """NAME.md and NAME.json, and the table on the terminal."""
     if arguments.replica:
-        tested = {"comparisons": job.comparisons, "primary": job.primary}
+        tested = {"comparisons": job.comparisons, "tested": job.tested}
         summary = replica_report.summarise(arguments.name, job.settings, job.scores(), job.seeds, **tested)
         text = replica_report.markdown(PLANS[arguments.name], summary)
     else:

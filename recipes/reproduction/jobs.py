@@ -22,7 +22,7 @@ class Job:
     tasks: single tasks of recipes/evaluate.py. senteval: their directory, None for the Hub. drop_model: keep scores
     and curves only. rough_seconds: of a run, where none has finished yet. whole_lines: run all seeds of a line before
     the next one begins. comparisons: pairs of methods that the replica's table tests, first minus second; empty for
-    those of the plan. primary: STS tasks whose mean it tests. known: published scores, of runs that are not run again.
+    those of the plan. tested: the column that it tests them on. known: published scores, of runs not to be run again.
     """
 
     output: pathlib.Path
@@ -34,7 +34,7 @@ class Job:
     rough_seconds: float
     whole_lines: bool = False
     comparisons: tuple[tuple[str, str], ...] = ()
-    primary: tuple[str, ...] = ()
+    tested: str = ""
     known: Scores = field(default_factory=dict)
 
     def directory(self, setting: Setting, seed: int) -> pathlib.Path:

@@ -1,7 +1,6 @@
 """The replica's runs as tables: scores, genres and overlap, and the differences between methods with intervals."""
 
 from collections.abc import Sequence
-from statistics import mean
 
 from kdmcse_hf.evaluation.significance import mean_and_deviation
 from kdmcse_hf.evaluation.tables import Table, to_markdown
@@ -13,13 +12,13 @@ from .report import Scores, pairs_to_compare
 from .scoring import AFTER
 from .settings import Setting
 
-PRIMARY, AVERAGE = "primary mean", "Avg."
+AVERAGE = "Avg."
 ALIGNMENT = ("alignment", "uniformity")
-WHOLE = (PRIMARY, *STS, AVERAGE, *TRANSFER, "Transfer avg.", "STS-B dev")
+WHOLE = (*STS, AVERAGE, *TRANSFER, "Transfer avg.", "STS-B dev")
 CUT = (OVERLAP, *GENRE_COLUMNS)
-CLEAN = (PRIMARY + WITHOUT, *(task + WITHOUT for task in STS), AVERAGE + WITHOUT)
-TESTED = (PRIMARY, AVERAGE, "STS-B", "Transfer avg.", "STS-B dev")  # the first of these that was scored
-BESIDE = (*STS, AVERAGE, PRIMARY + WITHOUT, AVERAGE + WITHOUT, "STS-B" + WITHOUT, *CUT)
+CLEAN = (*(task + WITHOUT for task in STS), AVERAGE + WITHOUT)
+TESTED = (AVERAGE, "STS-B", "Transfer avg.", "STS-B dev")  # the first of these that was scored
+BESIDE = (*STS, AVERAGE, AVERAGE + WITHOUT, "STS-B" + WITHOUT, *CUT)
 EXPLAINED = """Differences are means over the seeds that both lines have, with their 95 % interval from the paired
 t-test (runs of one seed see the same batches). `p` is that test, `p Welch` the independent one with unequal variances,
 `p Holm` the paired p corrected for all differences of its table. `deviation` is that of the differences over the
@@ -33,7 +32,7 @@ def summarise(
     scores: Scores,
     seeds: list[int],
     comparisons: Sequence = (),
-    primary: Sequence[str] = (),
+    tested: str = "",
 ) -> dict:
     """All figures of one result, as its JSON holds them.
 
@@ -41,27 +40,26 @@ def summarise(
         name: of the result, `table1` and so on.
         scores: of the runs that are finished.
         comparisons: pairs of methods, first minus second; those of the plan if there are none.
-        primary: STS tasks whose mean is tested; if there are none, the first of TESTED that was scored.
+        tested: column to test; if it is empty or no run has it, the first of TESTED that was scored.
 
     Raises:
         ValueError: a comparison with a method that is not among the settings.
     """
-    scores = {setting: _with_means(runs, primary) for setting, runs in scores.items()}
     columns = _columns(name, {column for runs in scores.values() for run in runs.values() for column in run})
-    tested = ALIGNMENT if name == "table2" else [column for column in TESTED if column in columns][:1]
-    beside = [column for column in BESIDE if column in columns and column not in tested]
+    first = ALIGNMENT if name == "table2" else [column for column in (tested, *TESTED) if column in columns][:1]
+    beside = [column for column in BESIDE if column in columns and column not in first]
     pairs = _chosen(settings, comparisons) if comparisons else pairs_to_compare(settings)
     differences = []
-    for column in (*tested, *beside):
+    for column in (*first, *beside):
         family = []
-        for first, second in pairs:
-            sides = [_by_seed(scores[setting.name], column) for setting in (first, second)]
+        for pair in pairs:
+            sides = [_by_seed(scores[setting.name], column) for setting in pair]
+            labels = dict(zip(("first", "second"), (setting.label for setting in pair), strict=True))
             if sides[0].keys() & sides[1].keys():
-                family.append({"first": first.label, "second": second.label, "column": column} | difference(*sides))
+                family.append(labels | {"column": column} | difference(*sides))
         differences += _corrected(family)
     lines = [_line(setting, scores[setting.name], columns, seeds) for setting in settings]
-    found = {"result": name, "primary": list(primary), "columns": columns, "seeds": seeds}
-    return found | {"lines": lines, "differences": differences}
+    return {"result": name, "columns": columns, "seeds": seeds, "lines": lines, "differences": differences}
 
 
 def markdown(plan: Plan, summary: dict) -> str:
@@ -72,8 +70,6 @@ def markdown(plan: Plan, summary: dict) -> str:
         if shown := [column for column in columns if column in group]:
             parts.append(to_markdown(_scores(summary, shown)))
     parts.append("Spearman or accuracy x100, mean ± standard deviation over the seeds.")
-    if PRIMARY in columns:
-        parts.append(f"The {PRIMARY} is that of {', '.join(summary['primary'])}.")
     if missing := sum(len(line["missing"]) for line in summary["lines"]):
         parts.append(f"**{missing} of {len(summary['lines']) * len(summary['seeds'])} runs are not finished.**")
     by_column = {}
@@ -85,19 +81,6 @@ def markdown(plan: Plan, summary: dict) -> str:
     if by_column:
         parts.append(EXPLAINED)
     return "\n\n".join([*parts, *([plan.note] if plan.note else [])]) + "\n"
-
-
-def _with_means(runs: dict[int, dict[str, float]], primary: Sequence[str]) -> dict[int, dict[str, float]]:
-    """The runs with the mean of the primary tasks, whole and without overlap, where a run has them all."""
-    found = {}
-    for seed, run in runs.items():
-        means = {}
-        for part in ("", WITHOUT):
-            columns = [task + part for task in primary]
-            if columns and all(column in run for column in columns):
-                means[PRIMARY + part] = mean(run[column] for column in columns)
-        found[seed] = run | means
-    return found
 
 
 def _columns(name: str, found: set[str]) -> list[str]:

@@ -74,7 +74,7 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     job = Job(arguments.output, settings, seeds, tasks, folders["stsb"], drop, rough, whole_lines=True)
     if arguments.name == "table1":
         compared = tuple(map(tuple, replica.get("comparisons", ())))
-        job = dataclasses.replace(job, comparisons=compared, primary=tuple(replica.get("primary", ())))
+        job = dataclasses.replace(job, comparisons=compared, tested=replica.get("tested", ""))
     known = {} if plan.draws_models or not arguments.scores else read_scores(arguments.scores, settings)
     return dataclasses.replace(job, known=known)
 

@@ -239,23 +239,17 @@ class TestTheReplica:
         expected = {"a": {0: {"STS-B": 70.1235}}, "b": {3: {"STS-B": 50.0}}}
         assert read_scores(tmp_path / "two.json", [setting, other]) == expected
 
-    def test_what_is_tested_is_the_mean_of_the_primary_tasks(self):
+    @pytest.mark.parametrize(("tested", "first"), [("", "Avg."), ("STS13", "STS13"), ("STS-B", "Avg.")])
+    def test_the_declared_column_is_tested_first_where_it_was_scored(self, tested, first):
         from reproduction.replica_report import summarise
         from reproduction.settings import Setting
 
         settings = [Setting(name, name, "", {}) for name in "ab"]
-        runs = {"a": {0: (70, 50), 1: (72, 49), 2: (71, 52)}, "b": {0: (75, 50), 1: (74, 51), 2: (73, 51)}}
-        scores = {
-            name: {seed: {"STS-B": stsb, "STS13": other} for seed, (stsb, other) in line.items()}
-            for name, line in runs.items()
-        }
-        summary = summarise("table1", settings, scores, [0, 1, 2], [], ["STS-B", "STS13"])
-        assert summary["columns"] == ["primary mean", "STS13", "STS-B"]
-        assert summary["lines"][0]["ours"]["primary mean"]["mean"] == pytest.approx((120 + 121 + 123) / 6)
-        assert (summary["differences"][0]["column"], summary["differences"][0]["mean"]) == (
-            "primary mean",
-            pytest.approx((5 + 4 + 1) / 6),
-        )
+        scores = {name: {seed: {"Avg.": 60.0 + seed, "STS13": 50.0 - seed} for seed in (0, 1, 2)} for name in "ab"}
+        scores["b"][2]["STS13"] += 3
+        summary = summarise("table1", settings, scores, [0, 1, 2], tested=tested)
+        assert [each["column"] for each in summary["differences"]] == [first, *({"Avg.", "STS13"} - {first})]
+        assert summary["differences"][first == "Avg."]["mean"] == pytest.approx(1)
 
     def test_a_run_that_fails_does_not_stop_the_others(self, replica, tmp_path, capsys):
         words = ["figure7", *replica, "--output", tmp_path, "--seeds", "0", "--set", "max_steps=1"]
