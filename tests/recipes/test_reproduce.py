@@ -223,6 +223,15 @@ class TestTheReplica:
         assert reproduce("table1", "--scores", finished / "scores.json", "--output", tmp_path) == 2
         assert "--scores goes with --table, or with --replica" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("settings", ["replica.yaml", "replica_tuning.yaml"])
+    def test_the_tables_of_the_page_are_those_of_its_published_scores(self, settings, tmp_path):
+        docs = RECIPES.parent / "docs"
+        words = ["--settings", RECIPES / "reproduction" / settings, "--scores", docs / "replica" / "scores.json"]
+        assert reproduce("table1", "--table", *words, "--output", tmp_path) == 0
+        printed = [line for line in (tmp_path / "table1.md").read_text().splitlines() if line.startswith("| mean2")]
+        page = (docs / "replica.md").read_text(encoding="utf-8").splitlines()
+        assert [row for row in printed if row not in page] == []
+
     def test_a_run_keeps_scores_added_to_published_ones(self, replica, tmp_path):
         from reproduction.jobs import Job
         from reproduction.replica_scores import read_scores, write_scores
