@@ -1,10 +1,11 @@
 """The paper's tables and figures by command: train what is missing, then print ours beside the paper's.
 
     python recipes/reproduce.py table1 --text wiki1m.txt --flickr features/flickr --coco features/coco
-    python recipes/reproduce.py table1 --replica REPLICA --data DATA      on two CPU cores
+    python recipes/reproduce.py table1 --replica REPLICA --data DATA --teacher MPNET      on two CPU cores
 
 Runs go to OUTPUT/runs, one directory each; finished ones are not run again, interrupted ones go on, a run that fails
-does not stop the others. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
+does not stop the others. The replica's go one after the other in this process; a second start of the same command
+takes runs that the first has not begun. The table goes to OUTPUT/NAME.md and NAME.json, plots to NAME.png.
 """
 
 import argparse
@@ -14,16 +15,20 @@ import pathlib
 import subprocess
 import sys
 
+from reproduction import replica_report
 from reproduction.cost import cost_of_run, size
 from reproduction.data_check import find_caption_sets
+from reproduction.here import run_here
 from reproduction.jobs import Job
+from reproduction.make_replica import make_replica
 from reproduction.paper_settings import BASELINES, PRESETS
 from reproduction.plan import PLANS
 from reproduction.plots import plot_margins
 from reproduction.pool import devices, run_all, slurm_script
+from reproduction.replica_scores import write_scores
 from reproduction.report import markdown, summarise
 from reproduction.settings import REPLICA
-from reproduction.setups import make_replica, paper_job, refuse_missing, replica_job
+from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
 from kdmcse_hf.commands.exit_status import run_or_refuse
@@ -65,8 +70,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     paper.add_argument("--senteval", metavar="DIR", help="SentEval's data/downstream; the Hub if absent")
     replica = parser.add_argument_group("the small replica on real sentences (docs/replica.md)")
     replica.add_argument(
-        "--replica", type=pathlib.Path, metavar="DIR", help="its students and captions; made if absent"
+        "--replica", type=pathlib.Path, metavar="DIR", help="its student and captions; made if absent, with --teacher"
     )
+    replica.add_argument("--teacher", type=pathlib.Path, metavar="DIR", help="all-mpnet-base-v2, to make it with")
     replica.add_argument("--data", type=pathlib.Path, help="folder of text/, captions/ and senteval/")
     replica.add_argument(
         "--settings",
@@ -75,9 +81,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="values of its runs (%(default)s)",
     )
+    scores = "scores of runs not to be run again, as docs/replica/scores.json and OUTPUT/scores.json hold them; "
+    scores += "with --table nothing else is needed"
+    replica.add_argument("--scores", type=pathlib.Path, metavar="FILE", help=scores)
     arguments = parser.parse_args(argv)
+    if arguments.scores and arguments.table and not arguments.replica:
+        arguments.replica, arguments.data = pathlib.Path("replica"), pathlib.Path("data")  # nothing is read from there
+    if arguments.scores and not arguments.replica:
+        parser.error("--scores goes with --table, or with --replica DIR and --data DATA")
     if (arguments.replica is None) != (arguments.data is None):
         parser.error("--replica DIR and --data DATA belong together")
+    if arguments.replica and arguments.slurm:
+        parser.error("--slurm is for the paper's data: the replica's runs are short, and go one after the other")
     return arguments
 
 
@@ -106,12 +121,19 @@ def list_data_and_disk(job: Job) -> list[str]:
 
 def write_results(arguments: argparse.Namespace, job: Job) -> None:
     """NAME.md and NAME.json, and the table on the terminal."""
-    summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
-    text = markdown(PLANS[arguments.name], summary)
+    if arguments.replica:
+        tested = {"comparisons": job.comparisons, "tested": job.tested}
+        summary = replica_report.summarise(arguments.name, job.settings, job.scores(), job.seeds, **tested)
+        text = replica_report.markdown(PLANS[arguments.name], summary)
+    else:
+        summary = summarise(arguments.name, job.settings, job.scores(), job.seeds)
+        text = markdown(PLANS[arguments.name], summary)
     path = job.output / f"{arguments.name}.md"
     job.output.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    if arguments.replica and not arguments.table:
+        write_scores(job.output / "scores.json", job, arguments.scores)
     print(text)
     if arguments.name == "figure7" and any(line["runs"] for line in summary["lines"]):
         plot_margins(summary, path.with_suffix(".png"))
@@ -140,7 +162,7 @@ def draw_teacher(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """List, or write a script, or run all and report."""
     if arguments.replica and not (arguments.dry_run or arguments.table):
-        make_replica(arguments.replica, arguments.data)
+        make_replica(arguments.replica, arguments.data, arguments.teacher)
     if arguments.name in PAPER:
         draw_teacher(arguments)
         return
@@ -158,16 +180,23 @@ def run_job(arguments: argparse.Namespace, job: Job) -> None:
     """Run what is not finished, or write the script that does; then the table, whatever failed."""
     todo = job.unfinished()
     job.write(todo)
+    if arguments.replica:
+        _finish(arguments, job, run_here(job, arguments.data / "captions"))
+        return
     commands = {directory: job.command(directory) for directory in todo}
     if arguments.slurm and commands:
         arguments.slurm.write_text(slurm_script(commands, job.output), encoding="utf-8")
         print(f"sbatch {arguments.slurm} starts {len(todo)} runs; this command without --slurm makes the table")
         return
-    failed = run_all(commands) if commands else {}
+    _finish(arguments, job, run_all(commands) if commands else {})
+
+
+def _finish(arguments: argparse.Namespace, job: Job, failed: dict[pathlib.Path, int]) -> None:
+    """The table of what there is, and what failed; raises RunsFailed then."""
     write_results(arguments, job)
     if failed:
         names = ", ".join(f"{directory.name} (status {status})" for directory, status in failed.items())
-        raise RunsFailed(f"{len(failed)} of {len(todo)} runs failed: {names}. Each has its output in run.log")
+        raise RunsFailed(f"{len(failed)} runs failed: {names}. Each has its output in run.log")
     if PLANS[arguments.name].draws_models:
         draw_models(job)
 

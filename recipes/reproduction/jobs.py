@@ -4,7 +4,7 @@ import itertools
 import pathlib
 import statistics
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
@@ -20,7 +20,9 @@ class Job:
     """All runs of one result.
 
     tasks: single tasks of recipes/evaluate.py. senteval: their directory, None for the Hub. drop_model: keep scores
-    and curves only. rough_seconds: of a run, where none has finished yet.
+    and curves only. rough_seconds: of a run, where none has finished yet. whole_lines: run all seeds of a line before
+    the next one begins. comparisons: pairs of methods that the replica's table tests, first minus second; empty for
+    those of the plan. tested: the column that it tests them on. known: published scores, of runs not to be run again.
     """
 
     output: pathlib.Path
@@ -30,22 +32,29 @@ class Job:
     senteval: str | None
     drop_model: bool
     rough_seconds: float
+    whole_lines: bool = False
+    comparisons: tuple[tuple[str, str], ...] = ()
+    tested: str = ""
+    known: Scores = field(default_factory=dict)
 
     def directory(self, setting: Setting, seed: int) -> pathlib.Path:
         """Where a run is; results that share a setting share its runs."""
         return self.output / "runs" / f"{setting.name}-seed{seed}"
 
     def runs(self) -> dict[pathlib.Path, tuple[Setting, int]]:
-        """All runs, a whole seed after the other, so that an unfinished table has every line."""
-        pairs = itertools.product(self.seeds, self.settings)
-        return {self.directory(setting, seed): (setting, seed) for seed, setting in pairs}
+        """All runs in their order: an unfinished table has every line, or whole lines (`whole_lines`)."""
+        pairs = [(setting, seed) for setting, seed in itertools.product(self.settings, self.seeds)]
+        if not self.whole_lines:
+            pairs.sort(key=lambda pair: self.seeds.index(pair[1]))
+        return {self.directory(setting, seed): (setting, seed) for setting, seed in pairs}
 
     def unfinished(self) -> list[pathlib.Path]:
-        """Runs whose result lacks a task, or whose model is wanted and gone."""
+        """Runs whose result lacks a task, or whose model is wanted and gone; none whose scores are published."""
         return [
             run
-            for run in self.runs()
-            if missing_tasks(run, list(self.tasks)) or not (self.drop_model or (run / "model.safetensors").exists())
+            for run, (setting, seed) in self.runs().items()
+            if self._known(setting, seed) is None
+            and (missing_tasks(run, list(self.tasks)) or not (self.drop_model or (run / "model.safetensors").exists()))
         ]
 
     def command(self, run: pathlib.Path) -> list[str]:
@@ -78,7 +87,14 @@ class Job:
         for setting, seed in itertools.product(self.settings, self.seeds):  # two settings may share a run
             if not missing_tasks(run := self.directory(setting, seed), list(self.tasks)):
                 found[setting.name][seed] = read_json(run / "result.json")["scores"]
+            elif known := self._known(setting, seed):
+                found[setting.name][seed] = known
         return found
+
+    def _known(self, setting: Setting, seed: int) -> dict[str, float] | None:
+        """Published scores of a run, if they have all tasks."""
+        found = self.known.get(setting.name, {}).get(seed, {})
+        return found if all(task.replace("-dev", " dev") in found for task in self.tasks) else None
 
     def estimate(self, run: pathlib.Path) -> float:
         """Seconds that a run will take: as runs of its setting took, else as any did, else the rough figure."""

@@ -45,7 +45,7 @@ def summarise(name: str, settings: list[Setting], scores: Scores, seeds: list[in
             | {"kind": setting.kind}
             | {"runs": runs, "missing": [seed for seed in seeds if seed not in runs], "ours": figures, "paper": paper}
         )
-    tests = [test for pair in _pairs(settings) for test in _compare(*pair, scores, columns, published)]
+    tests = [test for pair in pairs_to_compare(settings) for test in _compare(*pair, scores, columns, published)]
     return {"result": name, "columns": columns, "seeds": seeds, "lines": lines, "tests": tests}
 
 
@@ -78,7 +78,7 @@ def _columns(name: str, scores: Scores, published: Figures) -> list[str]:
     return [column for column in order if column in found]
 
 
-def _pairs(settings: list[Setting]) -> list[tuple[Setting, Setting]]:
+def pairs_to_compare(settings: list[Setting]) -> list[tuple[Setting, Setting]]:
     """Each setting against its group's reference; where there is none, the later against every earlier one."""
     pairs = []
     for _, group in itertools.groupby(settings, key=lambda setting: setting.group):

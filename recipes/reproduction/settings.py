@@ -34,8 +34,9 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     """The settings of a plan on the small real-data setting.
 
     Args:
-        replica: as replica.yaml. Plans that compare methods compare all of its `methods`; those that vary one have
-            the objective beyond the paper beside it.
+        replica: as replica.yaml. A method's `captions` names its caption set, its `label` its line. Plans that
+            compare methods compare all of its `methods`; those that vary one have the objective beyond the paper
+            beside it.
         folders: `replica`, `text` and `stsb`, where they are.
 
     Raises:
@@ -55,6 +56,7 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     for student, own in replica["students"].items():
         for row in rows:
             method = dict(replica["methods"][row.method])
+            label = f"{student} {method.pop('label', METHODS.get(row.method, row.method))}"
             flags = {
                 "model_name_or_path": f"{folders['replica']}/students/{student}",
                 "text_dataset": folders["text"],
@@ -64,7 +66,6 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
                 **own,
                 **method,
             }
-            label = f"{student} {METHODS.get(row.method, row.method)}"
             settings.append(make_setting(f"{student}-{row.method}", label, student, flags | changes, row))
     return settings
 

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import pathlib
-import subprocess
 import sys
 
 import yaml
@@ -15,9 +14,8 @@ from .data_check import find_caption_sets, mark_other_sets
 from .jobs import Job
 from .paper_settings import paper_settings
 from .plan import PAPER_SECONDS, PLANS, Plan
+from .replica_scores import read_scores
 from .settings import replica_settings
-
-MAKE_REPLICA = pathlib.Path(__file__).resolve().parents[2] / "benchmarks" / "replica.py"
 
 # Keys of recipes/train.py that change nothing of what is trained.
 SAME_RUN = ("strict_data", "save_steps", "save_total_limit", "logging_steps", "dataloader_num_workers", "report_to")
@@ -61,7 +59,7 @@ def caption_paths(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def replica_job(arguments: argparse.Namespace) -> Job:
-    """The small setting, made first where it is absent."""
+    """The small setting."""
     plan = PLANS[arguments.name]
     if arguments.name == "table4":
         raise ValueError("table4 has no replica: it is about a second, larger caption set")
@@ -70,25 +68,15 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     folders = {"replica": arguments.replica, "text": text, "stsb": stsb}
     folders = {name: str(path.resolve()) for name, path in folders.items()}
     settings = replica_settings(plan, replica, folders, changed_keys(arguments.set))
-    tasks = plan.tasks if arguments.name in ("table2", "transfer") else tuple(replica["tasks"])
+    tasks = plan.tasks if arguments.name in ("table2", "transfer", "figures8-12") else tuple(replica["tasks"])
     seeds = _seeds(arguments, plan, replica["seeds"])
-    rough = replica["rough_seconds_a_run"]
-    return Job(arguments.output, settings, seeds, tasks, folders["stsb"], not plan.draws_models, rough)
-
-
-def make_replica(replica: pathlib.Path, data: pathlib.Path) -> None:
-    """Students and captions, unless they are there.
-
-    Raises:
-        FileNotFoundError: `data` lacks a part.
-    """
-    needed = ["text/wiki1m_head.txt", "senteval"]
-    is_there = (replica / "captions" / "state.json").exists()  # what is written last
-    for name in needed if is_there else [*needed, "captions/flickr8k.jsonl"]:
-        if not (data / name).exists():
-            raise FileNotFoundError(f"--data {data}: there is no {name} in it")
-    if not is_there:
-        subprocess.run([sys.executable, str(MAKE_REPLICA), str(data), str(replica)], check=True)
+    rough, drop = replica["rough_seconds_a_run"], not (plan.draws_models or replica.get("keep_models", False))
+    job = Job(arguments.output, settings, seeds, tasks, folders["stsb"], drop, rough, whole_lines=True)
+    if arguments.name == "table1":
+        compared = tuple(map(tuple, replica.get("comparisons", ())))
+        job = dataclasses.replace(job, comparisons=compared, tested=replica.get("tested", ""))
+    known = {} if plan.draws_models or not arguments.scores else read_scores(arguments.scores, settings)
+    return dataclasses.replace(job, known=known)
 
 
 def _seeds(arguments: argparse.Namespace, plan: Plan, default: list[int]) -> list[int]:

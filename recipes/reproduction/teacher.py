@@ -23,7 +23,7 @@ def teacher_figure(name: str, captions: str, output: pathlib.Path) -> str:
     """Write `name`.png, .json and .md, and return the text.
 
     Args:
-        name: `figure5`, ranks of each picture's farthest caption, or `figure6`, similarities of pairs.
+        name: `figure5`, ranks of each image's farthest caption, or `figure6`, similarities of pairs.
         captions: as `multimodal_dataset` of recipes/train.py.
     """
     source = load_captions(captions)
@@ -31,7 +31,7 @@ def teacher_figure(name: str, captions: str, output: pathlib.Path) -> str:
     output.mkdir(parents=True, exist_ok=True)
     if name == "figure5":
         found = summarise_ranks(*_ranks(source, output / "figure5.png", data))
-        lines = [f"- up to rank {top}: {share:.1%} of the pictures" for top, share in found["share_up_to"].items()]
+        lines = [f"- up to rank {top}: {share:.1%} of the images" for top, share in found["share_up_to"].items()]
         lines.append(f"- median {found['q0.5']:,.0f}, 99 % up to {found['q0.99']:,.0f}, last {found['max']:,}")
         title = f"Figure 5: rank of the farthest true caption among {len(source):,}"
     else:
