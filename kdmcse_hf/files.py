@@ -1,4 +1,4 @@
-"""Checksums of files, and writing a file so that its name is never there with half of its content."""
+"""Checksums of files, locks on them, and writing one so that its name is never there with half of its content."""
 
 import contextlib
 import hashlib
@@ -6,6 +6,12 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import TextIO
+
+try:
+    import fcntl
+except ImportError:  # neither Linux nor macOS
+    fcntl = None  # type: ignore[assignment]
 
 TEMPORARY_SUFFIX = ".tmp"
 
@@ -54,3 +60,17 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content: dict | list) -> None:
     """Write a JSON file, indented by one space and with a line end, whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def take_lock(file: TextIO) -> bool:
+    """Lock an open file until it is closed, by children that inherit it too; whether it was free.
+
+    Systems without such locks, neither Linux nor macOS, always say that it was.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,7 +1,6 @@
 """Small runs one after the other in this process: imports would take a third of the time of each."""
 
 import contextlib
-import fcntl
 import pathlib
 import time
 import traceback
@@ -10,7 +9,7 @@ import yaml
 from tqdm.auto import tqdm
 
 from kdmcse_hf.commands import train
-from kdmcse_hf.files import write_json
+from kdmcse_hf.files import take_lock, write_json
 
 from .jobs import Job
 from .run import clean, missing_tasks, read_json
@@ -38,9 +37,7 @@ def run_here(job: Job, captions: pathlib.Path) -> dict[pathlib.Path, int]:
         for run in bar:
             bar.set_postfix_str(run.name)
             with open(run / "lock", "w") as lock, open(run / "run.log", "a", encoding="utf-8") as log:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not take_lock(lock):
                     continue
                 with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
                     status = _finish(run, job, captions)

@@ -53,7 +53,10 @@ def run_all(commands: dict[pathlib.Path, list[str]]) -> dict[pathlib.Path, int]:
                         bar.write(f"{run.name} failed, see {run / 'run.log'}", file=sys.stderr)
         finally:
             for process, _ in running.values():
-                os.killpg(process.pid, signal.SIGTERM)
+                if hasattr(os, "killpg"):
+                    os.killpg(process.pid, signal.SIGTERM)
+                else:  # neither Linux nor macOS
+                    process.terminate()
             signal.signal(signal.SIGTERM, previous)
     return failed
 

@@ -6,7 +6,6 @@ RUN holds config.yaml for recipes/train.py. A run that was interrupted goes on f
 """
 
 import argparse
-import fcntl
 import json
 import os
 import pathlib
@@ -20,7 +19,7 @@ import yaml
 from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
 from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
 from kdmcse_hf.evaluation.tasks import classifier_of
-from kdmcse_hf.files import write_json
+from kdmcse_hf.files import take_lock, write_json
 
 CLASSIFIER = "senteval"  # of the transfer tasks, as in the papers
 RECIPES = pathlib.Path(__file__).resolve().parents[1]
@@ -120,9 +119,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with open(arguments.run / "lock", "w") as lock:
         os.set_inheritable(lock.fileno(), True)  # held as long as a child trains, even where this process was killed
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(lock):
             print(f"{arguments.run} is being run by another process", file=sys.stderr)
             return 1
         try:
