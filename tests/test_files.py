@@ -114,7 +114,7 @@ def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch
 
 def test_a_lock_is_taken_once_and_free_again_when_its_file_is_closed(tmp_path):
     with open(tmp_path / "lock", "w") as first, open(tmp_path / "lock", "w") as second:
-        assert take_lock(first)
-        assert not take_lock(second)
+        assert files.take_lock(first)
+        assert not files.take_lock(second)
     with open(tmp_path / "lock", "w") as again:
-        assert take_lock(again)
+        assert files.take_lock(again)
