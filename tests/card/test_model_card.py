@@ -1,6 +1,7 @@
 """The model card: metadata, snippets that run, nothing of the machine in it, scores beside the paper's."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ from paths import ROOT
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.card.curve import CURVE_NAME, draw_curve
-from kdmcse_hf.card.model_card import TEMPLATE, name_repository, write_card
+from kdmcse_hf.card.model_card import TEMPLATE, model_card, name_repository, write_card
 from kdmcse_hf.card.recipe import hub_id, portable
 from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
 from kdmcse_hf.commands import train
@@ -101,6 +102,15 @@ def card_of(*parts, **keys) -> ModelCard:
 def on_stsb_dev(monkeypatch):
     """The tiny pairs pass for the public set."""
     monkeypatch.setattr("kdmcse_hf.evaluation.sts.is_stsb_dev", lambda scores: True)
+
+
+@pytest.mark.parametrize(("start", "end", "is_worse"), [(60.0, 70.0, False), (60.0, 60.0, False), (60.0, 50.0, True)])
+def test_a_score_that_training_lowered_is_said_in_the_card(sources, tmp_path, start, end, is_worse):
+    run = trainer(sources, tmp_path).run_summary()
+    others = {f"eval_stsb_{name}": 0.5 for name in ("pearson", "alignment", "uniformity")}
+    history = [{"step": step, "eval_stsb_spearman": score} | others for step, score in ((0, start), (5, end))]
+    text = model_card(dataclasses.replace(run, history=history), TEMPLATE).text
+    assert ("**Training made this score worse**" in text) == is_worse
 
 
 class TestMetadata:
@@ -279,7 +289,7 @@ class TestScores:
         first = (tmp_path / "out" / "README.md").read_text()
         add_scores(tmp_path / "out", REPORT)
         assert (tmp_path / "out" / "README.md").read_text() == first
-        assert "| out | 70.00 | 71.00 | 72.00 | 73.00 | 74.00 | 75.00 | 76.00 | 73.00 |" in first
+        assert "| out (cls) | 70.00 | 71.00 | 72.00 | 73.00 | 74.00 | 75.00 | 76.00 | 73.00 |" in first
         paper = [line for line in first.splitlines() if line.startswith("| paper")]
         assert [line.split("|")[1].strip() for line in paper] == [
             "paper: wiki+flickr KDMCSE-BERT",
@@ -298,7 +308,7 @@ class TestScores:
         add_scores(tmp_path / "out", {**REPORT, "tasks": {"STS12": REPORT["tasks"]["STS12"]}})
         text = (tmp_path / "out" / "README.md").read_text()
         assert "| paper," not in text
-        assert "| out | 70.00 |" in text
+        assert "| out (cls) | 70.00 |" in text
 
     def test_transfer_scores_name_their_classifier(self, sources, tmp_path):
         card_of(sources, tmp_path)
