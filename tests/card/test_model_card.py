@@ -315,7 +315,7 @@ class TestScores:
         tasks = {"MR": {"accuracy": 80.5, "n": 60, "classifier": "senteval", "seed": 1111}}
         add_scores(tmp_path / "out", {**REPORT, "tasks": tasks})
         path = tmp_path / "out" / "README.md"
-        assert "| out | senteval, seed 1111 | 80.50 |" in path.read_text()
+        assert "| out (cls) | senteval, seed 1111 | 80.50 |" in path.read_text()
         assert "`senteval` is SentEval's own classifier" in path.read_text()
         (entry,) = [each for each in ModelCard.load(path).data.eval_results if each.dataset_name == "MR"]
         assert (entry.metric_value, entry.metric_args) == (0.805, {"classifier": "senteval", "seed": 1111})
