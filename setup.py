@@ -50,6 +50,7 @@ setup(
     package_data={
         "kdmcse_hf": ["py.typed", "*.pyi"],
         "kdmcse_hf.card": ["template.md"],
+        "kdmcse_hf.commands": ["help/*.txt"],
         "kdmcse_hf.configs": ["*.yaml"],
         "kdmcse_hf.report": ["*.html"],
         "kdmcse_hf.metrics.sts": ["README.md", "requirements.txt"],

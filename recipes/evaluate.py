@@ -2,7 +2,7 @@
 
 import sys
 
-from kdmcse_hf.commands.evaluate import main
+from kdmcse_hf.commands.launch import launch
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(launch("evaluate"))

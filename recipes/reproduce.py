@@ -114,7 +114,8 @@ def list_data_and_disk(job: Job) -> list[str]:
     lines += [f"{name}: {cost.line()}" for name, cost in costs.items()]
     if left and all(cost.written for cost in left):
         written, kept = sum(cost.written for cost in left), sum(cost.kept for cost in left)
-        lines.append(f"the runs to do write about {size(written)} in all, and {size(kept)} of it stay as models")
+        at_least = f"at least {size(written)} in all, new bests apart"
+        lines.append(f"the runs to do write {at_least}, and {size(kept)} of it stay as models")
     return lines
 
 

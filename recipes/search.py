@@ -20,7 +20,6 @@ from kdmcse_hf.commands.configs import find_configuration
 from kdmcse_hf.commands.exit_status import run_or_refuse
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
-from kdmcse_hf.evaluation.sts import pairs_name
 
 STUDY = "kdmcse"
 # name: (lowest, highest, by order of magnitude)
@@ -68,7 +67,7 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     done = len(finished_trials(study, optuna))
 
     def best_so_far(metrics: dict[str, float]) -> float:
-        return max(metrics["eval_stsb_spearman"], trainer.state.best_metric or float("-inf"))
+        return max(metrics[trainer.args.metric_for_best_model], trainer.state.best_metric or float("-inf"))
 
     if done < trials:
         trainer.hyperparameter_search(
@@ -144,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = search(trainer, optuna, arguments.trials, arguments.words)
-    write_results(study, optuna, folder, pairs_name(trainer.eval_dataset["stsb"]))
+    write_results(study, optuna, folder, trainer.dev_name)
     shut_down(trainer)
 
 

@@ -6,13 +6,13 @@ python recipes/train.py
 
 import sys
 
-from kdmcse_hf.commands.train import main as train
+from kdmcse_hf.commands.launch import launch
 
 
 def main() -> int:
     """Train with the arguments given; with none run the demo in `demo_output`."""
     if sys.argv[1:]:
-        return train()
+        return launch("train")
     try:
         from demo.run import run as run_demo
     except ImportError as error:

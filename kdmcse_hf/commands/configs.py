@@ -6,7 +6,9 @@ kdmcse train NAME [--key value ...]
 import argparse
 import difflib
 import pathlib
+import shutil
 import sys
+import textwrap
 
 from .exit_status import program_name
 
@@ -48,10 +50,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.parse_args(argv)
     shipped = shipped_configurations()
-    width = max(map(len, shipped))
+    columns = shutil.get_terminal_size().columns
     for name, path in shipped.items():
         description = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
-        print(f"{name:{width}}  {description}")
+        print(name, textwrap.fill(description, columns, initial_indent="    ", subsequent_indent="    "), sep="\n")
     print(f"files: {path.parent}")
     return 0
 

@@ -5,6 +5,8 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+STOPPED_BY_CTRL_C = 130  # 128 and the number of the signal, as shells have it
+
 
 def program_name() -> str:
     """As the user typed it, for usage and messages: `kdmcse train` of the console command, `train.py` of a recipe."""

@@ -26,23 +26,32 @@ from ..data.image_sets import check_image_count, one_caption_an_image
 from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
-from ..evaluation.sts import load_stsb, sts_scores
+from ..evaluation.sts import load_stsb
 from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
-from ..model.objectives import KDMCSE, objective_class
+from ..model.objectives import KDMCSE, all_values, objective_class
 from ..report.environment import write_environment
 from ..report.page import write_report
+from ..report.run_directory import LOCAL_RECIPE
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
-from ..training.trainer import KDMCSETrainer
+from ..training.judges import encoder_score
+from ..training.trainer import KDMCSETrainer, check_captions
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
-from .exit_status import program_name
+from .exit_status import STOPPED_BY_CTRL_C, program_name
+from .short_logs import show_short_logs
 from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
 logger = logging.get_logger(__name__)
-STOPPED_BY_SIGTERM, STOPPED_BY_CTRL_C = 143, 130  # 128 and the number of the signal, as shells have it
-LOCAL_RECIPE = "training.local.yaml"  # with full paths, for the author's own use: it is not published
+
+
+class DivergedError(RuntimeError):
+    """No evaluation of the trained model gave a number."""
+
+
+STOPPED_BY_SIGTERM = 143  # 128 and the number of the signal, as shells have it
+_PATHS = {"model_name_or_path", "text_dataset", "multimodal_dataset", "stsb_path", "output_dir"}
 
 
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
@@ -62,26 +71,27 @@ def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -
     return KDMCSEModel.from_encoder(arguments.model_name_or_path, **source, **values)
 
 
-def warn_of_pooling(arguments: ModelArguments, model: KDMCSEModel, tokenizer, pairs) -> None:
-    """Say what is at stake where `pooling` is another one than the repository declares: the scores of both."""
+def log_poolings(trainer: KDMCSETrainer, arguments: ModelArguments) -> None:
+    """What is at stake where `pooling` is another one than the repository declares: the scores of both."""
     asked = arguments.pooling
-    if asked is None:
+    if asked is None or not trainer.eval_dataset:
         return
     declared = contradicted_pooling(arguments.model_name_or_path, asked, arguments.model_revision)
     if declared is None:
         return
-    found = ""
-    if pairs is not None:
-        scored = []
-        for pooling in (declared, asked):
-            encoder = SentenceEncoder(model.encoder, tokenizer, pooling)
-            sides = encoder.encode_pairs(pairs["sentence1"][:], pairs["sentence2"][:])
-            scored.append(f"{sts_scores(*sides, pairs['score'][:])['spearman']:.2f} with {pooling}")
-        found = f" (Spearman before training: {', '.join(scored)})"
-    logger.warning(
-        f"{arguments.model_name_or_path} declares {declared} pooling, and pooling is {asked}{found}. Without that key "
-        "it is trained as it was made"
-    )
+    judge, scores = next(iter(trainer.eval_dataset.values())), {}
+    for pooling in (declared, asked):
+        encoder = SentenceEncoder(trainer.model.encoder, trainer.processing_class, pooling)
+        scores[pooling] = encoder_score(judge, encoder)
+    if None not in scores.values():
+        words = ", ".join(f"{score:.2f} with {pooling}" for pooling, score in scores.items())
+        logger.warning(f"{trainer.dev_name} before training: {words}")
+
+
+def warn_of_unused(objective: str, recipe: dict) -> None:
+    """Name values that were given and that the objective does not have."""
+    if unused := sorted(recipe.keys() & all_values().keys() - objective_class(objective).values.keys()):
+        logger.warning(f"objective {objective} does not use {', '.join(unused)}: what was given there changes nothing")
 
 
 def log_hints(text: datasets.Dataset | None, captions, pairs, tokenizer, max_length: int) -> None:
@@ -108,7 +118,8 @@ def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | Non
             f"paper; with {arguments.objective}, {arguments.preset} give a number or null"
         )
     found = threshold_by_quantile(captions, float(arguments.threshold.removeprefix("q")))
-    logger.warning(f"threshold {arguments.threshold}: {found}")
+    words = ", ".join(f"{name.replace('_', '-')} {value:.4f}" for name, value in found.items() if value is not None)
+    logger.warning(f"threshold {arguments.threshold}: {words}")
     return [found["caption_image"], found["caption_caption"]]
 
 
@@ -128,19 +139,22 @@ def build_trainer(
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
     check_writable(training.output_dir)
     set_seed(training.seed)
-    config = encoder_config(model_arguments)  # a mistyped name is refused before minutes of reading data
-    text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
-    captions = read_captions(data, objective_class(model_arguments.objective).teacher_columns)
+    # What can be refused at once is refused before minutes of reading data.
+    columns = objective_class(model_arguments.objective).teacher_columns
+    check_captions(model_arguments.objective, columns, bool(data.multimodal_dataset))
+    config = encoder_config(model_arguments)
     pairs = load_pairs(data.stsb_path) if training.eval_strategy != "no" else None
+    text = load_text(data.text_dataset, data.text_column) if data.text_dataset else None
+    captions = read_captions(data, columns)
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
     source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
     tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
     model = build_model(model_arguments, config, captions)
-    warn_of_pooling(model_arguments, model, tokenizer, pairs)
     if training.process_index == 0:
         log_hints(text, captions, pairs, tokenizer, data.max_length)
-    return KDMCSETrainer(
+        warn_of_unused(model_arguments.objective, recipe)
+    trainer = KDMCSETrainer(
         model=model,
         args=training,
         text_dataset=text,
@@ -150,6 +164,8 @@ def build_trainer(
         max_length=data.max_length,
         recipe=recipe,
     )
+    log_poolings(trainer, model_arguments)
+    return trainer
 
 
 def read_captions(data: DataArguments, columns: tuple[str, ...]) -> CaptionFeatures | None:
@@ -190,7 +206,7 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     checkpoint = checkpoint or args.resume_from_checkpoint
     if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
         checkpoint = True
-    if not checkpoint and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
+    if not checkpoint and not args.auto_resume and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
         logger.warning(
             f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "
             "output_dir, or --auto_resume true to go on from them"
@@ -198,6 +214,12 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     metrics = trainer.train(resume_from_checkpoint=checkpoint).metrics
     if trainer.interrupted:
         return metrics
+    if trainer.diverged and trainer.state.best_model_checkpoint is None:
+        trainer.save_state()  # for the page of the run
+        raise DivergedError(
+            f"training diverged before a trained model had a score: there is no model to keep in {args.output_dir}. "
+            f"Take a smaller learning rate, such as --learning_rate {args.learning_rate / 10:.1g}"
+        )
     if trainer.eval_dataset is not None:
         metrics |= trainer.evaluate()
     trainer.save_state()
@@ -212,15 +234,23 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     model_arguments, data, training = parse(argv)
     try:
-        trainer = build_trainer(model_arguments, data, training, explicit_keys(argv))
-    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
-        return 2
-    try:
-        run(trainer)
+        return _train(model_arguments, data, training, explicit_keys(argv))
     except KeyboardInterrupt:
         print(f"\n{program_name()}: stopped. {how_to_go_on(training.output_dir)}", file=sys.stderr)
         return STOPPED_BY_CTRL_C
+
+
+def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict) -> int:
+    """Exit status of all that follows the command line."""
+    logging.disable_progress_bar()  # of loading and saving weights; those of training and scoring stay
+    try:
+        trainer = build_trainer(model, data, training, recipe)
+    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
+        print(f"{program_name()}: {error}", file=sys.stderr)
+        return 2
+    show_short_logs(trainer)
+    try:
+        run(trainer)
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
@@ -231,16 +261,22 @@ def main(argv: list[str] | None = None) -> int:
         shut_down(trainer)
         return STOPPED_BY_SIGTERM
     if trainer.is_world_process_zero():
-        print("\n".join(closing_lines(trainer.run_summary(), training.learning_rate)))
-        print(f"model: {training.output_dir}")
-        write_environment(training.output_dir)
-        write_local_recipe(trainer.recipe, training.output_dir)
-        if data.report == "html":
-            print(write_page(training.output_dir))
-        if trainer.pushed is not None:
-            print(trainer.pushed)
+        _close(trainer, data.report)
     shut_down(trainer)
     return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
+
+
+def _close(trainer: KDMCSETrainer, report: str) -> None:
+    """The last lines of the terminal, and the files that speak of the whole run."""
+    output_dir = trainer.args.output_dir
+    print("\n".join(closing_lines(trainer.run_summary(), trainer.args)))
+    print(f"model: {output_dir}")
+    write_environment(output_dir)
+    write_local_recipe(trainer.recipe, output_dir)
+    if report == "html":
+        print(write_page(output_dir))
+    if trainer.pushed is not None:
+        print(trainer.pushed)
 
 
 def how_to_go_on(output_dir: str) -> str:
@@ -251,15 +287,18 @@ def how_to_go_on(output_dir: str) -> str:
 
 
 def write_local_recipe(keys: dict, output_dir: str) -> None:
-    """The keys of a run as they were given, but for tokens, where `training.yaml` has names without folders."""
+    """The keys of a run with full paths, but for tokens; `training.yaml`, which is published, has no folders."""
     kept = {name: value for name, value in keys.items() if "token" not in name}
+    for name in _PATHS & kept.keys():
+        if kept[name] is not None and (name == "output_dir" or pathlib.Path(kept[name]).exists()):
+            kept[name] = str(pathlib.Path(kept[name]).absolute())
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
     pathlib.Path(output_dir, LOCAL_RECIPE).write_text(text, encoding="utf-8")
 
 
 def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:
     """What to do about a failure that is no fault of the program, or None."""
-    if isinstance(error, ResumeError | CheckpointError):
+    if isinstance(error, ResumeError | CheckpointError | DivergedError):
         return str(error)
     if isinstance(error, OSError | SafetensorError):
         return f"{error}. What was saved is whole: make room in output_dir, then start again with --auto_resume true"

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import difflib
+import itertools
 import json
 import os
 import sys
@@ -17,7 +18,7 @@ from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
-from .configs import find_configuration
+from .configs import find_configuration, shipped_configurations
 from .exit_status import program_name
 from .train_help import arrange
 
@@ -141,6 +142,7 @@ def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
     values = _yaml(path) if path else {}
     flags = argv[1:] if path else argv
+    _refuse_late_configuration(argv)
     objective = _last(flags, "--objective") or values.get("objective")
     if isinstance(objective, str) and ":" in objective:
         sys.path.append(os.getcwd())  # where a user's module is; a console script does not look there
@@ -148,6 +150,18 @@ def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     parser = _parser()
     arrange(parser, show_all="--help-all" in flags)
     return parser, [*_yaml_flags(values, path, parser), *flags]
+
+
+def _refuse_late_configuration(argv: list[str]) -> None:
+    """A configuration that is not the first word, seen before anything else is missed because of it.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for before, word in itertools.pairwise(argv):
+        is_value = before.startswith("-") and "=" not in before
+        if not is_value and (word.endswith((".yaml", ".yml")) or word in shipped_configurations()):
+            raise ValueError(f"the configuration comes first: {program_name()} {word} [--key value ...]")
 
 
 def _last(flags: list[str], name: str) -> str | None:
@@ -178,8 +192,6 @@ def _parser() -> HfArgumentParser:
 
 
 def _unknown(word: str, parser: HfArgumentParser) -> str:
-    if word.endswith((".yaml", ".yml")):
-        return f"the configuration comes first: {program_name()} {word} [--key value ...]"
     if not word.startswith("-"):  # it may be a token: it is not repeated
         return f"a value stands where a --key is needed; {program_name()} --help lists all keys"
     name = word.partition("=")[0]  # what follows may be a token

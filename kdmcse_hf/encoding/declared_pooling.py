@@ -5,9 +5,11 @@ import pathlib
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
 from .pooling import POOLINGS
+
+logger = logging.get_logger(__name__)
 
 DEFAULT_POOLING = "cls"
 # These leave cosines as they are.
@@ -19,7 +21,7 @@ def find_pooling(name_or_path: str, pooling: str | None = None, revision: str = 
 
     `pooling` if it is given; else the `kdmcse` dict of `config.json`; else the pooling module of
     sentence-transformers, in the format of any version; else `cls`: what SimCSE and its successors train with and
-    leave unsaid in their checkpoints.
+    leave unsaid in their checkpoints. A `pooling` that contradicts the repository is warned of.
 
     Raises:
         ValueError: the repository pools in a way other than `cls` and `mean`, or changes the pooled embedding by a
@@ -29,6 +31,11 @@ def find_pooling(name_or_path: str, pooling: str | None = None, revision: str = 
     kinds, config = _modules(name_or_path, revision)
     if pooling is None:
         pooling = _declared(name_or_path, revision, kinds, config) or DEFAULT_POOLING
+    elif declared := contradicted_pooling(name_or_path, pooling, revision):
+        logger.warning_once(
+            f"{name_or_path} declares {declared} pooling, and pooling is {pooling}: without that key it is pooled as "
+            "it was made"
+        )
     return pooling, kinds.get("Transformer", "")
 
 

@@ -59,7 +59,7 @@ def _table(reports: list[dict], tasks: tuple[str, ...], score: str, average: str
     used = [task for task in tasks if keep_all or any(task in report["tasks"] for report in reports)]
     averages = [average] if keep_all or any(average in report for report in reports) else []
     table = [["Model", *used, *("Avg." for _ in averages)]]
-    for label, report in zip(_labels(reports), reports, strict=True):
+    for label, report in zip(row_labels(reports), reports, strict=True):
         cells = [_number(report["tasks"].get(task, {}).get(score), 2) for task in used]
         table.append([label, *cells, *(_number(report.get(key), 2) for key in averages)])
     return table
@@ -79,16 +79,17 @@ def _alignment_table(reports: list[dict]) -> Table:
         "MCSE's alignment",
         "MCSE's uniformity",
     ]
-    zipped = zip(_labels(scored), spearmans, rows, strict=True)
+    zipped = zip(row_labels(scored), spearmans, rows, strict=True)
     return [header, *([label, first, *(_number(cell, 3) for cell in row)] for label, first, row in zipped)]
 
 
-def _labels(reports: list[dict]) -> list[str]:
-    # The shortest of these that differ from row to row: Hub id or end of the path; whole path; that and the pooling.
+def row_labels(reports: list[dict]) -> list[str]:
+    """The model of each row with its pooling; of the model the Hub id or the end of its path where that tells it."""
     names = [report["model"] for report in reports]
     short = ["/".join(pathlib.PurePath(name).parts[-2:]) for name in names]
-    pooled = [f"{name}, {report.get('pooling')}" for name, report in zip(names, reports, strict=True)]
-    return next((labels for labels in (short, names) if len(set(labels)) == len(labels)), pooled)
+    pooling = [f" ({report['pooling']})" if "pooling" in report else "" for report in reports]
+    labels = list(map(str.__add__, short, pooling))
+    return labels if len(set(labels)) == len(labels) else list(map(str.__add__, names, pooling))
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,6 +1,7 @@
 """What a run's log says: losses and scores over the steps, and the scores before, at the best step and at the end."""
 
 import math
+import re
 from dataclasses import dataclass
 
 _USUAL_SCORE = "eval_stsb_spearman"
@@ -8,6 +9,7 @@ _NO_SCORES = ("runtime", "_per_second", "compilation_time", "preparation_time")
 _LOWER_IS_BETTER = ("loss", "alignment", "uniformity")
 
 LARGEST = 100.0  # of Spearman and of MRR, x100
+ENOUGH_ROWS = 200  # pairs, or captions, of which a score is known to about 10 points; from here on no caution is added
 
 Points = list[tuple[int, float]]  # (step, value), by step
 
@@ -17,12 +19,14 @@ class Outcome:
     """The score that chose the checkpoint, before training, at its best and at the last evaluation of training.
 
     Each of the three is a pair of step and evaluation (all scores of that step by their name in the log), or None.
+    `rows` are the pairs, or captions, that the score is of; None where they are not known, or are those of STS-B.
     """
 
     score: str
     before: tuple[int, dict] | None
     best: tuple[int, dict] | None
     last: tuple[int, dict] | None
+    rows: int | None = None
 
     def gain(self, which: tuple[int, dict] | None) -> float | None:
         """How much better a score is than the one before training; negative: worse. None: not known."""
@@ -31,11 +35,54 @@ class Outcome:
         difference = which[1].get(self.score, math.nan) - self.before[1].get(self.score, math.nan)
         return difference if higher_is_better(self.score) else -difference
 
+    def noise(self) -> float | None:
+        """Where few rows judge and the gain is no larger: how well the score before training is known, `half_width`.
+
+        None where there are rows enough, their number is not known, or the gain is larger than that.
+        """
+        gain = self.gain(self.best)
+        if self.rows is None or self.rows >= ENOUGH_ROWS or self.before is None or gain is None:
+            return None
+        width = half_width(self.score, self.before[1][self.score], self.rows)
+        return width if abs(gain) <= width else None
+
     def could_not_rise(self) -> bool:
         """Whether the score had its largest value before training and still has it, so that it judges nothing."""
         if self.before is None or not self.score.endswith(("spearman", "mrr")):
             return False
         return self.gain(self.best) == 0 and self.before[1][self.score] == LARGEST
+
+
+def half_width(score: str, value: float, rows: int) -> float:
+    """Half the width of the 95 % confidence interval of a score x100 that is measured on so many rows.
+
+    Of a Spearman correlation by Fisher's z with the variance (1 + r^2 / 2) / (n - 3) (Bonett and Wright, 2000). Of MRR
+    and recall, means of values between 0 and 1, by the largest variance that such a mean allows, m (1 - m) / n.
+    """
+    share = min(abs(value) / 100, 0.99)
+    if score.endswith(("spearman", "pearson")):
+        return 100 * (1 - share**2) * 1.96 * math.sqrt((1 + share**2 / 2) / max(rows - 3, 1))
+    return 100 * 1.96 * math.sqrt(share * (1 - share) / rows)
+
+
+def judge_of(state: dict) -> tuple[str | None, int | None]:
+    """What a run was judged by, as its record has it: the name, and the rows where the name tells them."""
+    return judge_parts(record_of(state).get("judge"))
+
+
+def record_of(state: dict) -> dict:
+    """What the run depended on, as its checkpoints keep it; empty for a run of an earlier version."""
+    return state.get("stateful_callbacks", {}).get("RunRecord", {}).get("args", {}).get("record", {})
+
+
+def judge_parts(judge: str | None) -> tuple[str | None, int | None]:
+    """Name and number of rows of a judge.
+
+    >>> judge_parts("own pairs (8)"), judge_parts("STS-B dev")
+    (('own pairs', 8), ('STS-B dev', None))
+    """
+    found = re.fullmatch(r"(.+) \((\d+)\)", judge or "")
+    return (found[1], int(found[2])) if found else (judge, None)
 
 
 def loss_names(history: list[dict]) -> list[str]:
@@ -97,12 +144,13 @@ def chosen_score(state: dict, evaluated: list[dict]) -> str | None:
     return next(iter([*equal, *names]), None)
 
 
-def outcome(state: dict, score: str | None = None) -> Outcome | None:
+def outcome(state: dict, score: str | None = None, rows: int | None = None) -> Outcome | None:
     """The scores before, best and last of a trainer's state; None without any evaluation.
 
     Args:
         state: of the trainer, as `trainer_state.json` has it.
         score: its name in the log; by default the one that chose the best checkpoint.
+        rows: that judge the run; by default those that the record of the run tells.
     """
     evaluated = evaluations(state.get("log_history", []))
     score = chosen_score(state, evaluated) if score is None else score
@@ -116,6 +164,7 @@ def outcome(state: dict, score: str | None = None) -> Outcome | None:
         before=_with_step(before),
         best=_with_step(_best(trained, score, state.get("best_global_step"))),
         last=_with_step(trained[-1] if trained else None),
+        rows=judge_of(state)[1] if rows is None else rows,
     )
 
 

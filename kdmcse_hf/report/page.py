@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from ..evaluation.tables import row_labels
 from . import plots, sections
 from .environment import describe_environment
 from .history import evaluations, loss_names, outcome, points, score_names
@@ -13,6 +14,7 @@ from .html import TEMPLATES, check_libraries, render
 from .run_directory import Run, read_runs
 from .similar_pairs import SimilarPairs, similar_pairs
 from .teacher import TeacherSection, teacher_section
+from .verdict import Verdict
 
 
 @dataclass
@@ -31,7 +33,7 @@ class RunSection:
     run: Run
     summary: str
     cards: list[sections.Card]
-    verdict: sections.Verdict
+    verdict: Verdict
     settings: dict[str, dict[str, str]]
     duration: dict[str, str]
     pairs: SimilarPairs
@@ -63,6 +65,7 @@ def write_report(
     check_libraries()
     given = [directories] if isinstance(directories, str | os.PathLike) else list(directories)
     runs = read_runs(given)
+    reports = sections.score_reports(runs)
     page = render(
         TEMPLATES / "page.html",
         title=" and ".join(run.name for run in runs) if len(runs) < 3 else f"{len(runs)} runs side by side",
@@ -71,8 +74,8 @@ def write_report(
         score_pictures=_score_pictures(runs),
         loss_pictures=_loss_pictures(runs),
         differences=sections.differences(runs),
-        score_tables=sections.score_tables(runs),
-        own_rows=[row for run in runs for row in (run.name, *sections.report_names(run))],
+        score_tables=sections.score_tables(reports),
+        own_rows=[*(run.name for run in runs), *row_labels(reports)],
         here=describe_environment(),
     )
     path = pathlib.Path(output)
@@ -125,16 +128,17 @@ def _score_pictures(runs: list[Run]) -> list[Picture]:
         lines = {run_name: line for run_name, line in lines.items() if len(line) > 1}
         if not lines or name.endswith(("alignment", "uniformity")):
             continue
+        title = sections.score_title(name, sections.judges_of(runs))
         chose = {run_name: result for run_name, result in found.items() if result.score == name and run_name in lines}
         content = plots.curves(
             lines,
-            sections.score_title(name),
+            title,
             baselines={run_name: each.before[1][name] for run_name, each in chose.items() if each.before},
             marked={run_name: (each.best[0], each.best[1][name]) for run_name, each in chose.items() if each.best},
             colours=_colours(runs),
         )
         note = "The star is the best evaluation, a dotted line the score before training." if chose else ""
-        pictures.append(Picture(sections.score_title(name), content, note))
+        pictures.append(Picture(title, content, note))
     return [*pictures, *_distance_pictures(evaluated)]
 
 

@@ -58,6 +58,7 @@ def curves(
             )
     _draw_baselines(axes, baselines or {}, colours)
     axes.set(xlabel="training step", ylabel=ylabel)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(y=0.14)
     if max(len(colours), len(axes.get_legend_handles_labels()[0])) > 1:
         axes.legend(frameon=False, fontsize=8.5)

@@ -15,6 +15,7 @@ from .environment import ENVIRONMENT_NAME
 
 STATE_NAME = "trainer_state.json"
 RESULTS_NAME = "all_results.json"
+LOCAL_RECIPE = "training.local.yaml"  # with full paths, for the author's own use: it is not published
 INSPECTION_NAMES = ("inspection.json", "inspection/inspection.json")
 _VERSIONS = re.compile(r"Versions: (.+?)\.?\s*$", re.MULTILINE)
 
@@ -168,14 +169,15 @@ def _read_inspection(run: Run) -> None:
 
 
 def _missing(run: Run) -> list[str]:
+    inspected = run.inspection or run.objective.get("objective") in ("simcse", "arccse")
     absent = {
         f"{STATE_NAME}, the log: no curves and no scores over the steps": run.state,
         f"{RESULTS_NAME}: the run was not finished, or its results were removed": run.results,
         "config.json with a `kdmcse` entry: no values of the objective": run.objective,
         f"{RECIPE_NAME}: no keys of the run and no command to repeat it": run.recipe,
         "README.md, the model card: base model and versions are not known from it": run.card,
-        "scores.json: no STS table (`kdmcse evaluate DIR --tasks sts --output_json` writes it)": run.scores,
-        "inspection.json: nothing of the teacher (`kdmcse inspect-teacher` writes it)": run.inspection,
+        "scores.json: no STS table (`kdmcse evaluate DIR --tasks sts --output_json FILE` writes it)": run.scores,
+        "inspection.json: nothing of the teacher (`kdmcse inspect-teacher` writes it)": inspected,
         f"{ENVIRONMENT_NAME}: the machine that trained is not recorded": run.environment,
     }
     return [sentence for sentence, value in absent.items() if not value]

@@ -1,28 +1,18 @@
 """The tables and sentences of a report, from what runs left on disk."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..card.recipe import portable
 from ..evaluation.tables import Table, build_tables
 from ..evaluation.tasks import STS_TASKS
-from .history import Outcome, outcome, score_names
+from .history import Outcome, judge_of, outcome, record_of, score_names
 from .html import figure_text, value_text
-from .run_directory import Run
+from .run_directory import LOCAL_RECIPE, Run
+from .verdict import RunFacts, Verdict, judge
 
-_CAUSES = (
-    "Likely causes: a learning rate that is too high for this encoder, another pooling than the encoder was trained "
-    "with, too few different sentences, or false negatives (captions of one image, or near duplicates, in one batch). "
-    "First try a third of the learning rate and the pooling that the encoder's repository declares."
-)
 _UNSAID = ("heads_sha256",)
-
-
-@dataclass
-class Verdict:
-    """Whether training helped, in sentences; `kind` is `better`, `worse` or `unknown`."""
-
-    kind: str
-    text: str
+_USUAL_JUDGES = ("stsb", "retrieval")  # names of the log, whatever the pairs are
 
 
 @dataclass
@@ -34,16 +24,24 @@ class Card:
     note: str
 
 
-def score_title(name: str) -> str:
-    """How to speak of a score of the log.
+def score_title(name: str, judges: Collection[str] = ()) -> str:
+    """How to speak of a score of the log: by the judge of the run where the log has its usual name for that.
 
-    >>> score_title("eval_stsb_spearman"), score_title("eval_captions_recall_at_1"), score_title("eval_loss")
-    ('Spearman (stsb)', 'Recall@1 (captions)', 'Loss')
+    >>> score_title("eval_stsb_spearman", ["STS-B dev"]), score_title("eval_loss")
+    ('Spearman (STS-B dev)', 'Loss')
     """
     plain = name.removeprefix("eval_").replace("recall_at_", "recall@")
     data, _, metric = plain.rpartition("_")
     title = metric.upper() if metric == "mrr" else metric.capitalize()
+    if data in _USUAL_JUDGES and judges:
+        data = " or ".join(dict.fromkeys(judges))
     return f"{title} ({data})" if data else title
+
+
+def judges_of(runs: list[Run]) -> list[str]:
+    """What the runs were judged by, in words; runs without a record of it are left out."""
+    found = (judge_of(run.state)[0] for run in runs)
+    return [judge for judge in found if judge is not None]
 
 
 def summary(run: Run) -> str:
@@ -70,39 +68,22 @@ def cards(run: Run) -> list[Card]:
     shown = []
     for title, which in (("Before training", found.before), ("Best", found.best), ("Last", found.last)):
         value = figure_text(which[1][found.score] if which else None)
-        note = f"{score_title(found.score)}, step {which[0]}" if which else "not measured"
+        note = f"{score_title(found.score, judges_of([run]))}, step {which[0]}" if which else "not measured"
         shown.append(Card(title, value, note))
     return shown
 
 
 def verdict(run: Run) -> Verdict:
     """Whether the run made its encoder better, as far as its log tells."""
-    found = outcome(run.state)
-    if found is None or found.best is None:
-        return Verdict("unknown", "The log holds no score of the trained model: nothing says whether training helped.")
-    step, scores = found.best
-    title, best = score_title(found.score), scores[found.score]
-    if found.before is None:
-        text = f"{title} is {figure_text(best)} at step {step}. There was no evaluation before training (step 0), so "
-        return Verdict("unknown", text + "nothing says whether training helped; eval_on_start: true measures it.")
-    start, gain = found.before[1][found.score], found.gain(found.best)
-    change = f"{figure_text(start)} before training, {figure_text(best)} at its best, after step {step}"
-    if found.could_not_rise():
-        text = f"{title} was {change}. It could not rise: nothing says whether training helped. Take more captions or "
-        return Verdict("unknown", text + "pairs, or another measure.")
-    if not gain > 0:  # type: ignore[operator]
-        return Verdict("worse", f"{_no_better(gain)}: {title} was {change}. {_CAUSES}")  # type: ignore[arg-type]
-    text = f"Better than the start by {figure_text(gain)}: {title} was {change}."
-    # NaN, of a run that diverged, is worse too.
-    if not found.gain(found.last) >= 0:  # type: ignore[operator]
-        last_step, last = found.last  # type: ignore[misc]
-        text += f" But the last evaluation, {figure_text(last[found.score])} after step {last_step}, is worse than "
-        text += "the start: training went on too long, or its learning rate is too high."
-    return Verdict("better", text)
-
-
-def _no_better(gain: float) -> str:
-    return "No better than the start" if gain == 0 else "Worse than the start"
+    found, record = outcome(run.state), record_of(run.state)
+    facts = RunFacts(
+        title=score_title(found.score, judges_of([run])) if found else "",
+        recipe=LOCAL_RECIPE,
+        learning_rate=record.get("learning_rate"),
+        has_captions=record.get("multimodal_dataset", "none") != "none",
+        pooling=run.recipe.get("pooling"),
+    )
+    return judge(found, facts)
 
 
 def scores_table(runs: list[Run]) -> Table:
@@ -114,8 +95,8 @@ def scores_table(runs: list[Run]) -> Table:
     names.sort(key=lambda name: (name not in chosen, _is_distance(name)))
     if not found:
         return []
-    several = len(runs) > 1
-    table = [[*(["Run"] if several else []), "Moment", "Step", *map(score_title, names)]]
+    several, judges = len(runs) > 1, judges_of(runs)
+    table = [[*(["Run"] if several else []), "Moment", "Step", *(score_title(name, judges) for name in names)]]
     for run_name, each in found.items():
         moments = {"before training": each.before, "best": each.best, "last": each.last}  # type: ignore[union-attr]
         for moment, which in moments.items():
@@ -134,20 +115,20 @@ def _is_distance(name: str) -> bool:
     return name.endswith(("alignment", "uniformity"))
 
 
-def score_tables(runs: list[Run]) -> list[Table]:
+def score_reports(runs: list[Run]) -> list[dict]:
+    """What recipes/evaluate.py wrote of each run, under the run's name; with the model where one holds several."""
+    found = []
+    for run in runs:
+        for report in run.scores:
+            model = f"{run.name}: {portable(report.get('model', 'model'))}" if len(run.scores) > 1 else run.name
+            found.append({**report, "model": model})
+    return found
+
+
+def score_tables(reports: list[dict]) -> list[Table]:
     """The tables of recipes/evaluate.py, the paper's Table 1 under the STS scores; empty without scores."""
-    reports = [
-        {**report, "model": name} for run in runs for name, report in zip(report_names(run), run.scores, strict=True)
-    ]
     paper = any(task in report["tasks"] for report in reports for task in STS_TASKS)
     return build_tables(reports, paper=paper) if reports else []
-
-
-def report_names(run: Run) -> list[str]:
-    """What the rows of a run's scores are called: the run, and the model where its scores.json holds several."""
-    if len(run.scores) == 1:
-        return [run.name]
-    return [f"{run.name}: {portable(report.get('model', 'model'))}, {report.get('pooling')}" for report in run.scores]
 
 
 def settings(run: Run) -> dict[str, dict[str, str]]:
@@ -189,7 +170,7 @@ def duration(run: Run) -> dict[str, str]:
         "epoch": ("epochs", "{:.2f}"),
         "train_runtime": ("seconds of training", "{:,.0f}"),
         "train_steps_per_second": ("steps a second", "{:.2f}"),
-        "train_samples_per_second": ("rows a second", "{:,.0f}"),
+        "train_samples_per_second": ("rows a second", "{:,.1f}"),
         "total_flos": ("floating-point operations", "{:.2e}"),
     }
     return {title: form.format(values[name]) for name, (title, form) in shown.items() if values.get(name) is not None}

@@ -53,7 +53,7 @@ class Teacher:
 
         Raises:
             ValueError: The checkpoint is of none of the families, or a part of it is missing.
-            ImportError: It is a timm model, and timm is not installed.
+            ImportError: Pillow is not installed, or timm for a timm model.
         """
         try:
             config = AutoConfig.from_pretrained(name)
@@ -69,7 +69,10 @@ class Teacher:
         except OSError as error:
             raise ValueError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         except ImportError as error:
-            raise ImportError(f"teacher {name} is a timm model, which needs timm: pip install timm") from error
+            extra = "timm" if "timm" in str(error) else "images"
+            raise ImportError(
+                f"teacher {name} needs a package that is missing: pip install 'kdmcse_hf[{extra}]' ({error})"
+            ) from error
         return cls(name, model, image_processor, tokenizer)
 
     @cached_property

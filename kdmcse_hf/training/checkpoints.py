@@ -8,8 +8,9 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from transformers import TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import logging
 
 from ..model.repository import HEADS_NAME
@@ -36,6 +37,8 @@ def newest_whole_checkpoint(output_dir: str) -> str | None:
     """
     unusable = []
     for path in _checkpoints(output_dir):
+        if is_best_alone(path):
+            continue
         fault = checkpoint_fault(path)
         if fault is None:
             return str(path)
@@ -61,6 +64,8 @@ def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
         return "there is no such directory"
     if not _is_json(path / TRAINER_STATE_NAME):
         return f"it was not written to its end ({TRAINER_STATE_NAME} is missing or cut short)"
+    if is_best_alone(path):
+        return "it holds a new best alone, weights and heads, which is restored at the end of its run"
     if not any((path / name).exists() for name in (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS)):
         return f"it has no optimizer state ({OPTIMIZER_NAME}), without which training would silently start over"
     for name in ("config.json", HEADS_NAME, SCHEDULER_NAME):
@@ -70,6 +75,52 @@ def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
         return "it has no random state (rng_state.pth)"
     cut = [file.name for file in sorted(path.iterdir()) if not _has_its_end(file)]
     return f"{', '.join(cut)} cut short" if cut else None
+
+
+def is_best_alone(path: pathlib.Path) -> bool:
+    """Whether a directory is a new best that came between two checkpoints: whole, and not meant to resume from."""
+    names = (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS, SCHEDULER_NAME)
+    if any((path / name).exists() for name in names) or list(path.glob("rng_state*.pth")):
+        return False
+    if not _is_json(path / TRAINER_STATE_NAME):
+        return False
+    state = json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    return state.get("best_global_step") == state["global_step"]  # else the run saves weights alone all the time
+
+
+@contextmanager
+def without_rotation(args: TrainingArguments, weights_alone: bool) -> Iterator[None]:
+    """Around Trainer's writing of a checkpoint: with weights alone where that is asked for, and nothing is removed."""
+    former = args.save_only_model, args.save_total_limit
+    args.save_only_model, args.save_total_limit = weights_alone or args.save_only_model, None
+    try:
+        yield
+    finally:
+        args.save_only_model, args.save_total_limit = former
+
+
+def rotate(written: str, best: str | None, limit: int | None) -> None:
+    """Remove what is superseded now: all but the best and the last checkpoints, and the bests that came in between.
+
+    Trainer's rotation alone would count a best among the last checkpoints, and leave none to resume from. A best that
+    came before the last checkpoint stays until the next one: a run that goes on from there has its best in it.
+
+    Args:
+        written: directory of the checkpoint, or of the new best, that was written just now.
+        best: that of the best so far.
+        limit: checkpoints that stay; None or 0 for all.
+    """
+    if not limit:
+        return
+    kept = {pathlib.Path(path).name for path in (written, best) if path}
+    is_between = is_best_alone(pathlib.Path(written))
+    for path in _checkpoints(pathlib.Path(written).parent):
+        if is_best_alone(path):
+            if path.name not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+        elif is_between:
+            return  # this is the last checkpoint, and what is older belongs to it
+    rotate_checkpoints(os.path.dirname(written), limit, best, use_mtime=True)
 
 
 @contextmanager

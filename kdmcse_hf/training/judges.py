@@ -6,8 +6,10 @@ import datasets
 import numpy as np
 import torch
 
+from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES
 from ..data.batches import StsSentences
 from ..data.held_out import HeldOutCaptions
+from ..encoding.sentence_encoder import SentenceEncoder
 from ..evaluation.retrieval import retrieval_scores
 from ..evaluation.sts import pairs_name, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
@@ -36,6 +38,9 @@ def scores(
         model: whose heads compare captions with images, where an image has one caption.
         embeddings: (m, H) of the sentences.
         numbers: (m,) which sentence each one is of.
+
+    Raises:
+        ValueError: embeddings that are not finite, or all the same (`has_diverged`).
     """
     if isinstance(judge, StsSentences):
         return sts_scores(*judge.pairs(embeddings, numbers))
@@ -47,6 +52,29 @@ def scores(
         queries = objective.grounding_head(torch.as_tensor(captions).to(model.device, model.dtype))
         images = objective.image_head(torch.as_tensor(judge.image_embeds).to(model.device, model.dtype))
     return retrieval_scores(queries.float().cpu().numpy(), judge.image_ids, images.float().cpu().numpy(), judge.images)
+
+
+def encoder_score(judge: datasets.Dataset | HeldOutCaptions, encoder: SentenceEncoder) -> float | None:
+    """Spearman x100 of an encoder on pairs, MRR x100 on held-out captions; None where the heads would take part."""
+    if isinstance(judge, datasets.Dataset):
+        sides = encoder.encode_pairs(judge["sentence1"][:], judge["sentence2"][:])
+        return sts_scores(*sides, judge["score"][:])["spearman"]
+    if not judge.has_several_captions_an_image:
+        return None
+    captions = encoder.encode([judge[row]["text"] for row in range(len(judge))])
+    return retrieval_scores(captions, judge.image_ids)["mrr"]
+
+
+def no_scores(judge: StsSentences | HeldOutCaptions) -> dict[str, float]:
+    """NaN in the place of each score, for an encoder that has diverged."""
+    return dict.fromkeys(STS_SCORES if isinstance(judge, StsSentences) else RETRIEVAL_SCORES, float("nan"))
+
+
+def has_diverged(embeddings: np.ndarray) -> bool:
+    """Whether embeddings (m, H) are not finite, or the same for all sentences."""
+    if not np.isfinite(embeddings).all():
+        return True
+    return bool(np.ptp(embeddings, axis=0).max() <= 1e-6 * np.abs(embeddings).max())
 
 
 def check_held_out(judge: HeldOutCaptions, model: KDMCSEModel) -> None:

@@ -3,7 +3,7 @@
 Trainer has no public hook for some of this. Its private methods that are overridden here and in `trainer.py`, each
 ending in the method of Trainer's own where that does the work:
 
-    _save_checkpoint        a checkpoint is written whole or not at all
+    _save_checkpoint        a checkpoint is written whole or not at all, a new best between two of them without state
     _save_rng_state         the last file of each process, after which all processes wait
     _save                   a repository holds safetensors only
     _load_from_checkpoint   encoder and heads are in two files
@@ -16,6 +16,7 @@ tests/training/test_trainer_hooks.py fails where a version of transformers has c
 """
 
 import os
+import shutil
 from typing import Any
 
 from accelerate.utils import gather_object
@@ -28,11 +29,18 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, TrainOutput
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, SaveStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..model.modeling_kdmcse import KDMCSEModel
-from .checkpoints import ResumeError, checkpoint_fault, newest_whole_checkpoint, written_whole
+from .checkpoints import (
+    ResumeError,
+    checkpoint_fault,
+    newest_whole_checkpoint,
+    rotate,
+    without_rotation,
+    written_whole,
+)
 from .run_record import RunRecord, differences
 from .stop_on_sigterm import StopOnSigterm
 from .training_args import KDMCSETrainingArguments
@@ -55,6 +63,7 @@ class ResumableTrainer(Trainer):
     processing_class: PreTrainedTokenizerBase
 
     def __init__(self, callbacks: list[TrainerCallback], **kwargs):
+        self._only_best_is_due = False
         self._stop = StopOnSigterm(lambda pending: self.accelerator.reduce(pending, "sum"))
         super().__init__(callbacks=[self._stop, _RunCallback(), *callbacks], **kwargs)
 
@@ -82,6 +91,7 @@ class ResumableTrainer(Trainer):
             if resume_from_checkpoint is None:
                 raise ResumeError(f"resume_from_checkpoint is true: {self.args.output_dir} holds no whole checkpoint")
         self._check_agreement(resume_from_checkpoint or None)
+        self.args.set_checkpoint_distance(self._max_steps())
         if resume_from_checkpoint:
             self._check_checkpoint(resume_from_checkpoint, record)
             if self._has_ended(state := _state(resume_from_checkpoint)):
@@ -121,13 +131,16 @@ class ResumableTrainer(Trainer):
 
     def _has_ended(self, state: TrainerState) -> bool:
         """Whether all steps were done, or early stopping had come, when a checkpoint was written."""
-        *_, max_steps = self.set_initial_training_values(self.args, self.get_train_dataloader())
         callbacks: Any = state.stateful_callbacks  # a dict, once it was read from a checkpoint
         early = callbacks.get(EarlyStoppingCallback.__name__, {}).get("attributes", {})
         patience = self.args.early_stopping_patience
-        return state.global_step >= max_steps or (
+        return state.global_step >= self._max_steps() or (
             patience is not None and early.get("early_stopping_patience_counter", 0) >= patience
         )
+
+    def _max_steps(self) -> int:
+        *_, max_steps = self.set_initial_training_values(self.args, self.get_train_dataloader())
+        return max_steps
 
     def _end_again(self, checkpoint: str, state: TrainerState) -> TrainOutput:
         """What follows the last step: Trainer itself would take one more step first."""
@@ -196,14 +209,22 @@ class ResumableTrainer(Trainer):
 
     def _save_checkpoint(self, model, trial) -> None:
         directory = os.path.join(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
-        with written_whole(directory, self.args.should_save):
+        only_best, self._only_best_is_due = self._only_best_is_due, False
+        with written_whole(directory, self.args.should_save), without_rotation(self.args, weights_alone=only_best):
+            if only_best and self.args.should_save and os.path.isdir(directory):
+                shutil.rmtree(directory)  # an earlier run's optimizer must not stand beside these weights
             super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            rotate(directory, self.state.best_model_checkpoint, self.args.save_total_limit)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial) -> bool:
-        """A new best is saved where it is to be restored, and SIGTERM's checkpoint is, whatever the strategy."""
+        """A new best is saved where it is to be restored; so are the state where training stops and SIGTERM's."""
         is_best = super()._determine_best_metric(metrics, trial)
-        if is_best and self.args.load_best_model_at_end:
-            self.control.should_save = True
+        if self.args.load_best_model_at_end and self.args.save_strategy != SaveStrategy.BEST:
+            is_due = self.control.should_save or self.control.should_training_stop
+            is_sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled  # which restore the best from the state
+            self._only_best_is_due = is_best and not is_due and not is_sharded
+            self.control.should_save = is_best or is_due
         return is_best or self.interrupted
 
     def _save_rng_state(self, output_dir: str) -> None:

@@ -31,6 +31,7 @@ _MEANING = {
     "rows of a step": _STEP + "; " + _ORDER,
     "gradient_accumulation_steps": _STEP,
     "mini_batch_size": "dropout draws other masks from here on",
+    "judge": "scores up to here and from here on are of other sentences, and the best is chosen among all of them",
 }
 _SCHEDULE_NAMES = (
     "learning_rate",
@@ -60,7 +61,12 @@ class RunRecord(TrainerCallback, ExportableState):
 
 
 def run_record(
-    args: KDMCSETrainingArguments, rows: MixedRows, config: KDMCSEConfig, schedule: int | str | None, max_length: int
+    args: KDMCSETrainingArguments,
+    rows: MixedRows,
+    config: KDMCSEConfig,
+    schedule: int | str | None,
+    max_length: int,
+    judge: str | None,
 ) -> dict:
     """Everything that the batches, the loss and the optimizer of a run depend on.
 
@@ -70,6 +76,7 @@ def run_record(
         config: of the model.
         schedule: of caption steps, by the name that `data.schedule` gives it.
         max_length: tokens of a training sentence.
+        judge: what the checkpoint is chosen by, in words; None where nothing is scored.
     """
     record = {
         "seed": args.seed if args.data_seed is None else args.data_seed,
@@ -81,6 +88,7 @@ def run_record(
         "rows of a step": args.world_size * args.per_device_train_batch_size * args.gradient_accumulation_steps,
         "gradient_accumulation_steps": args.gradient_accumulation_steps,
         "mini_batch_size": args.mini_batch_size,
+        "judge": judge,
     }
     record |= {name: getattr(args, name) for name in _SCHEDULE_NAMES}
     record |= {f"{name} of the objective": value for name, value in config.objective_values().items()}

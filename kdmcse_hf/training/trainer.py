@@ -25,7 +25,7 @@ from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.configuration_kdmcse import KDMCSEConfig
 from ..model.modeling_kdmcse import KDMCSEModel
-from .judges import Judges, check_held_out, judge_name, scores
+from .judges import Judges, check_held_out, has_diverged, judge_name, no_scores, scores
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
@@ -50,6 +50,10 @@ class KDMCSETrainer(ResumableTrainer):
         card_template: Jinja file of the model card; None for Trainer's own card.
         recipe: keys of recipes/train.py that the card names and repeats, such as `text_dataset` and `model_license`.
         callbacks, optimizers: as for `Trainer`.
+
+    Attributes:
+        diverged: whether an evaluation in training found embeddings that are not finite or all the same.
+        pushed: what became of the last push to the Hub, if there was one.
 
     Raises:
         ValueError: sets without rows or smaller than a batch, a grounded objective without captions, several GPUs in
@@ -93,6 +97,7 @@ class KDMCSETrainer(ResumableTrainer):
             eval_dataset = {"stsb": eval_dataset}
             _check_metric(args, "stsb", STS_SCORES)
         self.pushed: Pushed | None = None
+        self.diverged = False
         self._push_best = PushBest(write_card=self.create_model_card)
         own: list[TrainerCallback] = [self._push_best]
         if args.early_stopping_patience is not None:
@@ -150,6 +155,11 @@ class KDMCSETrainer(ResumableTrainer):
                 self._part_counts[name] += 1
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
+    def _save_checkpoint(self, model, trial) -> None:
+        """A model that has diverged is not worth going on from."""
+        if not self.diverged:
+            super()._save_checkpoint(model, trial)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each part of the loss to the training log: its mean over the batches that had it, on all processes."""
         if "loss" in logs:
@@ -161,9 +171,15 @@ class KDMCSETrainer(ResumableTrainer):
         super().log(logs, start_time)
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored."""
+        """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored.
+
+        Training ends where the encoder has diverged; the best checkpoint before that stays.
+        """
         with torch.random.fork_rng(devices=[]):
-            return super().evaluate(*args, **kwargs)
+            metrics = super().evaluate(*args, **kwargs)
+        if self.diverged:
+            self.control.should_training_stop = True
+        return metrics
 
     def get_eval_dataloader(self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None) -> DataLoader:
         """Distinct sentences of STS pairs, or held-out captions, sharded over the processes."""
@@ -184,12 +200,26 @@ class KDMCSETrainer(ResumableTrainer):
     def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
         """(m, H) embeddings of distinct sentences -> the scores of the judge they are of."""
         embeddings, numbers = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        if self.is_in_train and has_diverged(embeddings):
+            if not self.diverged:
+                logger.warning(
+                    f"training has diverged by step {self.state.global_step} and ends here: embeddings are not finite "
+                    "or the same for all sentences"
+                )
+            self.diverged = True
+            return no_scores(self._judge)
         return scores(self._judge, self.model, embeddings, numbers)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
         schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
-        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length)
+        judge = self.dev_name if self.eval_dataset else None
+        return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length, judge)
+
+    @property
+    def dev_name(self) -> str:
+        """How to speak of what the checkpoint is chosen by: the first of the sets that are scored."""
+        return judge_name(next(iter((self.eval_dataset or {}).values()), None))
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -211,7 +241,7 @@ class KDMCSETrainer(ResumableTrainer):
             seed=args.seed,
             run_values=changed_arguments(args),
             judge=judge,
-            dev_name=judge_name((self.eval_dataset or {}).get(judge)),
+            dev_name=self.dev_name,
             steps=state.global_step,
             best_step=state.best_global_step if args.load_best_model_at_end else None,
             history=state.log_history,
@@ -268,9 +298,18 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
-    if teacher_columns and not rows.caption_rows:
+def check_captions(objective: str, teacher_columns: tuple[str, ...], has_captions: bool) -> None:
+    """Refuse an objective that has a teacher where there are no captions.
+
+    Raises:
+        ValueError: that is so.
+    """
+    if teacher_columns and not has_captions:
         raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
+
+
+def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
+    check_captions(objective, teacher_columns, bool(rows.caption_rows))
     if period is None and 0 < rows.text_rows <= rows.caption_rows:
         logger.warning(
             f"text_dataset ({rows.text_rows} rows) is no larger than multimodal_dataset ({rows.caption_rows} rows): "

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from kdmcse_hf.commands.exit_status import STOPPED_BY_CTRL_C
 from kdmcse_hf.evaluation.tables import to_text
 from kdmcse_hf.report.html import check_libraries
 
@@ -15,7 +16,6 @@ from .steps import TITLES, TRAINING_FLAGS, extract_teacher_features, train_encod
 from .world import WorldSettings, build_world
 
 RECIPES = Path(__file__).parents[1]
-STOPPED_BY_CTRL_C = 130  # 128 + 2, as shells have it
 
 
 def run(output_dir: str | Path, settings: WorldSettings | None = None, flags: dict | None = None) -> int:

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from kdmcse_hf.data.schedule import FLOOR, make_schedule
+from kdmcse_hf.training.training_args import checkpoint_distance
 
 from .data_check import CaptionSet
 from .settings import Setting
@@ -39,25 +40,26 @@ def steps_of_run(setting: Setting, captions: CaptionSet | None) -> int:
 
 
 def bytes_written(flags: dict, steps: int, parameters: int) -> int:
-    """Bytes that training writes: a whole checkpoint each `save_steps` steps (every `eval_steps`, where not given) and
-    after the last step, and the model at the end.
+    """Bytes that training writes at least: a whole checkpoint each `save_steps` steps (which training sets where it is
+    not given) and after the last step, and the model at the end.
 
-    A checkpoint holds the weights in float32 and AdamW's two moments; what else is in it is small. Where `save_steps`
-    is above `eval_steps`, each new best is written too, whose number nobody knows before: they are not counted.
+    A checkpoint holds the weights in float32 and AdamW's two moments; what else is in it is small. Each new best
+    between two checkpoints comes on top, weights alone: how many there will be nobody knows before.
 
     Args:
         flags: keys of recipes/train.py.
         steps: optimizer steps of the run.
         parameters: of the encoder; the projection heads add about one in a hundred.
     """
-    every = int(flags.get("save_steps") or flags["eval_steps"])
+    every = int(flags.get("save_steps") or checkpoint_distance(steps, flags["eval_steps"]))
     weights = 4 * parameters
     return -(-steps // every) * 3 * weights + weights
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run: optimizer steps, bytes that training writes, bytes of the model that stays; None where unknown."""
+    """Of one run: optimizer steps, bytes that training writes at least, bytes of the model that stays and of each new
+    best; None where unknown."""
 
     steps: int
     written: int | None
@@ -67,8 +69,12 @@ class Cost:
         """In words, for the listing of runs."""
         if self.written is None or self.kept is None:
             return f"{self.steps:,} steps"
-        at_most = size(3 * 2 * self.kept + self.kept)
-        return f"{self.steps:,} steps, writes about {size(self.written)}, at most {at_most} of it at a time"
+        # The last checkpoint, an earlier one that was the best at its time, the new one, and a best between them.
+        at_most = size(3 * 3 * self.kept + self.kept)
+        return (
+            f"{self.steps:,} steps, writes at least {size(self.written)} and {size(self.kept)} more for each new best "
+            f"between two checkpoints, at most {at_most} of it at a time"
+        )
 
 
 def cost_of_run(setting: Setting, captions: CaptionSet | None) -> Cost:

@@ -6,19 +6,24 @@ from .plan import ENCODERS, METHODS, Plan
 from .settings import Setting, make_setting, shipped_flags
 
 PRESETS = {
-    "paper": ("kdmcse", "as published, by the paper's text"),
-    "released": ("kdmcse-released", "as published, by the released code, threshold off"),
-    "released-threshold": ("kdmcse-released-threshold", "as published, by the released code, threshold 0.8"),
+    "paper": ("kdmcse", "the paper's text; which gave the row is not known"),
+    "released": ("kdmcse-released", "the released code, threshold off; which gave the row is not known"),
+    "released-threshold": (
+        "kdmcse-released-threshold",
+        "the released code, threshold 0.8; which gave the row is not known",
+    ),
 }
 BASELINES = ("published", "same-data", "both")
 PUBLISHED = "as published"
 SAME_DATA = "KDMCSE's data; no published figure"
 CC12M = "KDMCSE's data; the paper does not say which features its MCSE had"
 NOTE = (
-    "Setting: the SimCSE and MCSE rows with captions that the paper copies from MCSE had one random caption an image, "
-    "and MCSE had ResNet-50 features; `as published` is that. `KDMCSE's data` is all captions and, for MCSE, CLIP's "
-    "features (--baselines same-data or both): a comparison on the same data, for which the paper prints no figures. "
-    "A published figure stands only under a line of its own setting, or where the setting says what is not known."
+    "Setting: the SimCSE and MCSE rows that the paper copies from MCSE had one random caption an image, where they "
+    "had captions, and MCSE had ResNet-50 features; `as published` is that. KDMCSE is trained by the paper's text or "
+    "by the released code (--preset), which differ: which of them gave the paper's rows is not known. `KDMCSE's data` "
+    "is all captions and, for MCSE, CLIP's features (--baselines same-data or both): a comparison on the same data, "
+    "for which the paper prints no figures. A published figure stands under the line of its own setting; where "
+    "`--set` or another set of images changes that, the column says so."
 )
 
 
@@ -74,7 +79,7 @@ def paper_settings(
                 name = f"{variant.configuration}-{encoder}-{place.replace('+', '-')}"
                 flags = _flags(name, data, variant.captions, paths) | (own or {}) | changes
                 label = f"{place} {METHODS[row.method]}-{ENCODERS[encoder]}{variant.suffix}"
-                kind = f"changed: {', '.join(changes)}" if changes else variant.kind
+                kind = f"{variant.kind}; changed: {', '.join(changes)}" if changes else variant.kind
                 settings.append(make_setting(name, label, f"{place} {encoder}", flags, row, variant.captions, kind))
     return settings
 

@@ -62,8 +62,9 @@ def markdown(plan: Plan, summary: dict) -> str:
         parts += ["## Tests", to_markdown(_test_table(tests, summary["columns"]))]
         parts.append(
             "Two-sided t-tests of the difference between two lines: `p` independent, as in the paper, `p paired` over "
-            "the seeds that both have. `paper's p` is the independent test from the paper's printed means and "
-            "deviations, five runs each. They are not corrected for their number."
+            "the seeds that both have, which means little between lines of different settings. `paper's p` is the "
+            "independent test from the paper's printed means and deviations, five runs each. They are not "
+            "corrected for their number."
         )
     notes = [NOTE] if any(line["kind"] for line in summary["lines"]) else []
     return "\n\n".join([*parts, *notes, *([plan.note] if plan.note else [])]) + "\n"

@@ -111,11 +111,11 @@ def labels(*reports):
     return [row[0] for row in table[1:]]
 
 
-def test_rows_are_told_apart_by_the_shortest_name():
+def test_rows_name_the_pooling_and_are_told_apart_by_the_shortest_name():
     assert labels({"model": "org/name"}, {"model": "/a/b/run/model/"}) == ["org/name", "run/model"]
     paths = "/a/run/model", "/b/run/model"
     assert labels(*({"model": path} for path in paths)) == list(paths)
-    assert labels(*({"model": "m", "pooling": pooling} for pooling in ("cls", "mean"))) == ["m, cls", "m, mean"]
+    assert labels(*({"model": "m", "pooling": pooling} for pooling in ("cls", "mean"))) == ["m (cls)", "m (mean)"]
 
 
 def test_latex_takes_any_name():

@@ -268,7 +268,8 @@ def test_null_takes_a_key_of_the_configuration_back(sources, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model_name_or_path=x", "--output_dir=x", "run.yaml"], "the configuration comes first"),
+        (["--text_dataset", "x", "run.yaml"], "the configuration comes first"),
+        (["--text_dataset=x", "simcse-bert-wiki"], "simcse-bert-wiki [--key value ...]"),
         (
             ["--model_name_or_path=x", "--output_dir=x", "hf_secretsecretsecret"],
             "a value stands where a --key is needed",
@@ -298,9 +299,48 @@ def test_ctrl_c_ends_with_how_to_go_on(sources, tmp_path, monkeypatch):
     assert "There is no checkpoint in" in result.stderr.splitlines()[-1]
 
 
+def test_ctrl_c_before_training_is_no_traceback(sources, tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdmcse_hf.commands.train.load_text", interrupt)
+    result = start(*flags({**sources, **QUICK}), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 130
+    assert "the same command starts anew" in result.stderr.splitlines()[-1]
+
+
+def test_what_can_be_refused_at_once_is_refused_before_data_are_read(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdmcse_hf.commands.train.load_text", lambda *_: pytest.fail("the text was read"))
+    values = {name: value for name, value in sources.items() if name != "multimodal_dataset"}
+    result = start(*flags({**values, **QUICK}), "--objective=kdmcse", f"--output_dir={tmp_path}/out")
+    assert result.returncode == 2
+    assert "objective 'kdmcse' needs multimodal_dataset" in result.stderr
+
+
+def test_a_run_that_diverges_ends_with_one_message_and_no_model(sources, tmp_path):
+    values = {**sources, **QUICK, "learning_rate": 1e30, "objective": "simcse"}
+    result = start(*flags(values), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 1
+    assert "--learning_rate 1e+29" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in log if "eval_stsb_spearman" in entry] == [0, 3]
+
+
+def test_a_value_that_the_objective_does_not_have_is_named(sources, tmp_path, monkeypatch):
+    warnings: list[str] = []
+    monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+    values = {**sources, **QUICK, "max_steps": 1, "objective": "simcse", "margin": 0.3, "simcse_temperature": 0.1}
+    assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
+    assert [each for each in warnings if "does not use" in each] == [
+        "objective simcse does not use margin: what was given there changes nothing"
+    ]
+
+
 def test_the_authors_own_recipe_has_full_paths_and_no_token(sources, trained):
     kept = yaml.safe_load((trained / "training.local.yaml").read_text())
     assert kept["text_dataset"] == sources["text_dataset"]
+    assert kept["output_dir"] == str(trained)
     assert not [name for name in kept if "token" in name]
     assert "training.local.yaml" not in [path.name for path in repository_files(trained)]
 
@@ -338,10 +378,15 @@ class TestPooling:
     def test_a_key_that_contradicts_it_warns_with_both_scores(self, mean_pooled, sources, tmp_path, monkeypatch):
         warnings: list[str] = []
         monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)
+        monkeypatch.setattr("kdmcse_hf.encoding.declared_pooling.logger.warning_once", warnings.append)
         values = {**sources, **QUICK, "max_steps": 1, "model_name_or_path": mean_pooled, "pooling": "cls"}
         assert start(*flags(values), f"--output_dir={tmp_path}/out").returncode == 0
-        (said,) = [warning for warning in warnings if "declares mean pooling, and pooling is cls" in warning]
-        assert re.search(r"Spearman before training: -?[\d.]+ with mean, -?[\d.]+ with cls", said)
+        assert "declares mean pooling, and pooling is cls" in " ".join(warnings)
+        found = [re.search(r"before training: (-?[\d.]+) with mean, (-?[\d.]+) with cls", each) for each in warnings]
+        (both,) = [each for each in found if each]
+        first = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"][0]
+        assert first["eval_stsb_spearman"] == pytest.approx(float(both[2]), abs=0.01)
+        assert both[1] != both[2]
 
     def test_a_plain_encoder_declares_nothing(self, sources, tmp_path, monkeypatch):
         warnings: list[str] = []

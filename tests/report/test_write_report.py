@@ -17,12 +17,13 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf.commands import inspect_teacher, train
 from kdmcse_hf.commands.report import main
 from kdmcse_hf.report.environment import describe_environment, write_environment
-from kdmcse_hf.report.history import evaluations, loss_names, outcome, points
+from kdmcse_hf.report.history import evaluations, half_width, loss_names, outcome, points
 from kdmcse_hf.report.page import write_report
 from kdmcse_hf.report.run_directory import read_runs
 from kdmcse_hf.report.sections import differences, scores_table, verdict
@@ -154,26 +155,64 @@ def test_nan_is_never_the_best_and_a_run_that_diverged_is_called_worse_at_the_en
 @pytest.mark.parametrize(
     ("scores", "kind", "sentence"),
     [
-        ({0: 64.7, 5: 47.8, 10: 40.0}, "worse", "Worse than the start: Spearman (stsb) was 64.70 before training"),
-        ({0: 64.7, 5: 64.7}, "worse", "No better than the start"),
+        ({0: 64.7, 5: 47.8, 10: 40.0}, "worse", "Worse than the start by 16.90: Spearman (stsb) was 64.70"),
+        ({0: 64.7, 5: 64.7}, "unknown", "No better than the start"),
         ({0: 100.0, 5: 100.0}, "unknown", "It could not rise"),
         ({0: 20.0, 5: 60.0, 10: 50.0}, "better", "Better than the start by 40.00"),
         ({0: 20.0, 5: 60.0, 10: 10.0}, "better", "But the last evaluation, 10.00 after step 10, is worse than"),
         ({5: 60.0}, "unknown", "eval_on_start: true measures it"),
         ({}, "unknown", "The log holds no score"),
+        ({0: math.nan, 5: 60.0}, "unknown", "No score before training (step 0) is in the log"),
+        ({0: 60.0, 5: math.nan}, "worse", "No score of the trained model is a number: the run diverged"),
     ],
 )
 def test_the_page_says_plainly_whether_training_helped(tmp_path, scores, kind, sentence):
     found = _verdict(tmp_path, scores)
     assert found.kind == kind
     assert sentence in found.text
-    assert ("Likely causes" in found.text) == (kind == "worse")
-    assert sentence in report(tmp_path / "run").text
+    assert bool(found.causes) == (kind == "worse")
+    page = report(tmp_path / "run").text
+    assert sentence in page
+    assert ("Likely causes" in page) == (kind == "worse")
 
 
-def _verdict(tmp_path, scores):
+@pytest.mark.parametrize(
+    ("rows", "best", "kind", "sentence"),
+    [
+        (
+            8,
+            60.0,
+            "unknown",
+            "Too few rows to tell: Spearman (own pairs) was 50.00 before training, 60.00 at its best",
+        ),
+        (8, 40.0, "unknown", "Only 8 judge this run, and so few know a score to about ±70"),
+        (30, 99.0, "better", "Better than the start by 49.00: Spearman (own pairs)"),
+        (1500, 49.0, "worse", "Worse than the start"),
+    ],
+)
+def test_the_page_is_no_surer_than_its_pairs_allow(tmp_path, rows, best, kind, sentence):
+    found = _verdict(tmp_path, {0: 50.0, 5: best}, judge=f"own pairs ({rows})")
+    assert found.kind == kind
+    assert sentence in found.text
+
+
+def test_the_width_of_a_score_covers_what_chance_does():
+    generator = np.random.default_rng(0)
+    for rows, correlation in ((20, 0.3), (100, 0.8)):
+        pairs = generator.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], size=(2000, rows))
+        found = [100 * stats.spearmanr(each[:, 0], each[:, 1]).statistic for each in pairs]
+        true = 100 * 6 / math.pi * math.asin(correlation / 2)  # of the whole population (Pearson 1907)
+        inside = np.abs(np.array(found) - true) < [half_width(SCORE, value, rows) for value in found]
+        assert 0.9 < inside.mean() < 0.99
+    means = generator.binomial(100, 0.4, size=2000)  # recall@1 of 100 queries
+    inside = np.abs(means - 40) < [half_width("eval_retrieval_recall_at_1", mean, 100) for mean in means]
+    assert 0.92 < inside.mean() < 0.98
+
+
+def _verdict(tmp_path, scores, judge=None):
     (tmp_path / "run").mkdir()
     content = {"log_history": history(scores), "global_step": 10}
+    content["stateful_callbacks"] = {"RunRecord": {"args": {"record": {"judge": judge}}, "attributes": {}}}
     (tmp_path / "run" / "trainer_state.json").write_text(json.dumps(content), encoding="utf-8")
     return verdict(read_runs([tmp_path / "run"])[0])
 
@@ -257,7 +296,7 @@ def test_scores_stand_above_the_rows_of_the_paper(run):
     content = {"model": str(run), "pooling": "cls", "tasks": tasks, "sts_avg": 43.25}
     (run / "scores.json").write_text(json.dumps(content), encoding="utf-8")
     rows = report(run).rows
-    own = rows.index(["kdmcse", *(f"{40.25 + number:.2f}" for number in range(7)), "43.25"])
+    own = rows.index(["kdmcse (cls)", *(f"{40.25 + number:.2f}" for number in range(7)), "43.25"])
     assert rows[own - 1] == ["Model", *names, "Avg."]
     assert rows[own + 5][0] == "paper: wiki+flickr KDMCSE-BERT"
     assert rows[own + 5][-1] == "78.6±0.8"

@@ -16,7 +16,8 @@ import kdmcse_hf.model.repository
 from kdmcse_hf import KDMCSETrainer
 from kdmcse_hf.commands import train
 
-MAX_STEPS, EVAL_STEPS, TIMED = 20, 4, 4
+# Checkpoints come at steps 8, 16 and 20, a new best without state at 4, which stays the best in two processes alone.
+MAX_STEPS, EVAL_STEPS, SAVE_STEPS, TIMED = 20, 4, 8, 4
 
 
 def die(*_, **__):
@@ -107,16 +108,16 @@ def kill_points(seconds: float, seed: int) -> dict:
         points[f"step-{step}-after-optimizer"] = lambda step=step: at_event("on_optimizer_step", step)
     for number in (1, 2, 4):
         points[f"evaluation-{number}"] = lambda n=number: patch(KDMCSETrainer, "prediction_step", n)
-    for number in (1, 3, 6):  # the sixth is the repository at the end
+    for number in (1, 3, 5):  # a best, a checkpoint, and the repository at the end
         points[f"encoder-{number}-half-written"] = lambda n=number: patch(*encoder, n, **after_writing(1))
         points[f"heads-{number}-half-written"] = lambda n=number: patch(*heads, n, **after_writing(1))
-    for number in (1, 2, 3, 6, 9, 15):  # optimizer, scheduler and random state in turn
+    for number in (1, 2, 3, 4, 6, 9):  # optimizer, scheduler and random state in turn
         points[f"state-{number}-half-written"] = lambda n=number: patch(torch, "save", n, **after_writing(1))
-    for number in (1, 2, 5):
+    for number in (1, 2, 4):
         points[f"trainer-state-{number}-half-written"] = lambda n=number: patch(
             TrainerState, "save_to_json", n, **after_writing(1)
         )
-    for number in (1, 2):
+    for number in (1, 2):  # the first is the best without state in one process
         points[f"rotation-{number}-half-done"] = lambda n=number: at_rotation(n)
     points["before-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1)
     points["after-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1, after=True)
@@ -125,7 +126,7 @@ def kill_points(seconds: float, seed: int) -> dict:
     points["page"] = lambda: patch(train, "write_page", 1)
     for step in (6, 15):
         points[f"sigterm-in-step-{step}"] = lambda step=step: at_event("on_step_begin", step, signal.SIGTERM)
-    for number in (2, 6):
+    for number in (2, 5):
         points[f"disk-full-{number}"] = lambda n=number: patch(*encoder, n, **after_writing(1, disk_full))
     for index in range(TIMED):
         moment = moments.uniform(0.1, 0.95) * seconds

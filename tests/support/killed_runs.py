@@ -14,7 +14,7 @@ import safetensors.torch
 import tiny
 import torch
 import warm
-from kill_points import EVAL_STEPS, MAX_STEPS, kill_points
+from kill_points import EVAL_STEPS, MAX_STEPS, SAVE_STEPS, kill_points
 
 from kdmcse_hf.commands import train
 
@@ -165,6 +165,7 @@ def command(sources: dict[str, str], output: pathlib.Path, setting: Setting, pag
         "auto_resume": True,
         "max_steps": MAX_STEPS,
         "eval_steps": EVAL_STEPS,
+        "save_steps": SAVE_STEPS,
         "logging_steps": 3,
         "per_device_train_batch_size": 4 // setting.world,
         "gradient_accumulation_steps": setting.accumulation,

@@ -68,8 +68,17 @@ def test_a_feature_directory_of_images_alone(tmp_path):
     FeatureStore.open(tmp_path / "features").verify()
 
 
+def test_a_teacher_without_pillow_says_what_to_install(tmp_path, monkeypatch):
+    def missing(*args, **kwargs):
+        raise ImportError("CLIPImageProcessor requires the PIL library but it was not found")
+
+    monkeypatch.setattr("kdmcse_hf.teacher.teacher.AutoImageProcessor.from_pretrained", missing)
+    with pytest.raises(ImportError, match=r"pip install 'kdmcse_hf\[images\]'"):
+        Teacher.load(str(make_resnet(tmp_path)))
+
+
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
 def test_a_timm_model_without_timm_says_what_to_install(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet50", "pretrained_cfg": {}}))
-    with pytest.raises(ImportError, match="which needs timm: pip install timm"):
+    with pytest.raises(ImportError, match=r"pip install 'kdmcse_hf\[timm\]'"):
         Teacher.load(str(tmp_path))

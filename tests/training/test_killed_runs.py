@@ -22,11 +22,11 @@ REPRESENTATIVE = {
         "step-5-before-optimizer",
         "step-11-after-optimizer",
         "evaluation-2",
-        "encoder-3-half-written",
-        "heads-1-half-written",
+        "encoder-1-half-written",
+        "heads-3-half-written",
         "state-6-half-written",
         "trainer-state-2-half-written",
-        "rotation-2-half-done",
+        "rotation-1-half-done",
         "before-restoring-the-best",
         "after-restoring-the-best",
         "last-evaluation",
@@ -50,7 +50,7 @@ ONLY_REPRESENTATIVE = ["one-process"]
 FIRST_STATUS = {"sigterm": 143, "disk-full": 1}
 ADVICE = {  # in a checkpoint, and in the repository at the end
     "disk-full-2": "make room, then start the same command with --auto_resume true",
-    "disk-full-6": "make room in output_dir, then start again with --auto_resume true",
+    "disk-full-5": "make room in output_dir, then start again with --auto_resume true",
 }
 
 

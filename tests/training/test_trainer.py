@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.data.captions import Captions
 from kdmcse_hf.data.text import load_text
 from kdmcse_hf.training.checkpoints import ResumeError, newest_whole_checkpoint
+from kdmcse_hf.training.training_args import checkpoint_distance
 
 
 def trainer(
@@ -140,11 +142,91 @@ def test_a_run_shorter_than_eval_steps_is_evaluated_at_its_end(tmp_path):
 
 
 def test_the_best_is_kept_where_it_falls_between_checkpoints(tmp_path):
+    earlier = tmp_path / "out" / "checkpoint-2" / "optimizer.pt"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"of an earlier run")
     ours = trainer(tmp_path, eval_steps=2, save_steps=8, max_steps=12, callbacks=[Worse()])
     ours.train()
     assert ours.state.best_global_step == 2
     assert ours.state.best_model_checkpoint.endswith("checkpoint-2")
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["checkpoint-12", "checkpoint-2"]
+    assert not earlier.exists(), "weights and heads alone"
+    stored = KDMCSEModel.from_pretrained(tmp_path / "out" / "checkpoint-2").state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in ours.model.state_dict().items()), "restored"
+
+
+def test_an_evaluation_that_is_no_new_best_writes_nothing(tmp_path):
+    trainer(tmp_path, eval_steps=2, save_steps=8, save_total_limit=0, callbacks=[Worse()]).train()
+    assert steps_of_checkpoints(tmp_path / "out") == [2, 8, 12]
+
+
+def steps_of_checkpoints(output) -> list[int]:
+    return sorted(int(path.name.removeprefix("checkpoint-")) for path in output.iterdir())
+
+
+class Better(TrainerCallback):
+    """Every evaluation is better than the one before; keeps what checkpoints there were at each."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        metrics["eval_stsb_spearman"] = float(state.global_step)
+
+    def on_save(self, args, state, control, **kwargs):
+        self.seen.append(steps_of_checkpoints(pathlib.Path(args.output_dir)))
+
+
+def test_a_best_stays_until_one_better_and_a_checkpoint_after_it_are_there(tmp_path):
+    better = Better()
+    trainer(tmp_path, eval_steps=2, save_steps=6, max_steps=14, callbacks=[better]).train()
+    # Bests at 2, 4, 8, 10; checkpoints, which are bests too, at 6, 12, 14.
+    assert better.seen == [[2], [4], [6], [6, 8], [6, 10], [6, 12], [12, 14]]
+
+
+class Crash(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_run_goes_on_from_the_last_checkpoint_and_not_from_a_best_after_it(tmp_path):
+    arguments = {"eval_steps": 2, "save_steps": 4, "max_steps": 8}
+    whole = trainer(tmp_path / "whole", callbacks=[Better()], **arguments)
+    whole.train()
+    output = tmp_path / "cut" / "out"
+    for step, there, newest in ((2, [2], None), (6, [4, 6], str(output / "checkpoint-4"))):
+        with pytest.raises(KeyboardInterrupt):
+            trainer(tmp_path / "cut", callbacks=[Better(), Crash(step)], **arguments).train()
+        assert steps_of_checkpoints(output) == there
+        assert newest_whole_checkpoint(str(output)) == newest
+    resumed = trainer(tmp_path / "cut", callbacks=[Better()], **arguments)
+    with pytest.raises(ResumeError, match="checkpoint-6 cannot be resumed from: it holds a new best alone"):
+        resumed.train(resume_from_checkpoint=str(output / "checkpoint-6"))
+    resumed.train(resume_from_checkpoint=True)
+    assert steps_of_checkpoints(output) == steps_of_checkpoints(tmp_path / "whole" / "out")
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "eval_steps", "distance"),
+    [(48_000, 125, 4_875), (54_687, 125, 5_000), (12, 4, 4), (3, 100, 100), (2_000, 50, 200), (1_000, 0.01, 100)],
+)
+def test_ten_checkpoints_a_run_or_one_every_40_evaluations(max_steps, eval_steps, distance):
+    assert checkpoint_distance(max_steps, eval_steps) == distance
+
+
+def test_save_steps_is_a_tenth_of_a_short_run_unless_it_is_given(tmp_path):
+    found = []
+    for given in ({}, {"save_steps": 8}):
+        ours = trainer(tmp_path, eval_steps=1, max_steps=20, **given)
+        ours.args.set_checkpoint_distance(20)
+        found.append(ours.args.save_steps)
+    assert found == [2, 8]
 
 
 def test_every_sentence_is_scored_whatever_is_dropped_in_training(tmp_path):
