@@ -71,7 +71,7 @@ def test_what_is_printed_are_the_scores_of_the_models_it_leaves(demo):
         encoder = sentence_transformers.SentenceTransformer(str(folder / name), device="cpu")
         sides = [[pair[side] for pair in pairs] for side in ("sentence1", "sentence2")]
         ours = SentenceEncoder.from_pretrained(str(folder / name)).encode_pairs(*sides)
-        # Many of these cosines differ by rounding alone, which ranks them anew with every other composition of batches:
+        # Many of these cosines differ by rounding alone, which ranks them anew whenever batches are made up otherwise:
         # the cosines are held to five digits, the score to less than half a point. The two models are far apart.
         cosines = encoder.similarity_pairwise(*(encoder.encode(side) for side in sides))
         np.testing.assert_allclose(cosine_similarities(*ours), cosines, atol=1e-5)
