@@ -37,6 +37,7 @@ from .checkpoints import (
     ResumeError,
     checkpoint_fault,
     newest_whole_checkpoint,
+    remove_broken,
     rotate,
     without_rotation,
     written_whole,
@@ -150,6 +151,8 @@ class ResumableTrainer(Trainer):
             self.is_local_process_zero(),
             self.is_world_process_zero(),
         )
+        if self.args.should_save and self.args.save_total_limit:  # killed while the last checkpoint superseded another
+            remove_broken(self.args.output_dir)
         self._load_repository(checkpoint)
         metrics = {"total_flos": state.total_flos, "train_loss": self._mean_loss()}
         self.log(metrics)

@@ -96,6 +96,19 @@ def after_writing(position: int, action=cut_in_half):
     return {"action": lambda *args, **kwargs: action(args[position]), "after": True}
 
 
+def at_the_end(owner, name: str, action) -> None:
+    """`action` on the file that a function has written into the repository at the end, which is no checkpoint."""
+    write = getattr(owner, name)
+
+    def written(*args, **kwargs):
+        result = write(*args, **kwargs)
+        if not pathlib.Path(args[1]).parent.name.startswith("checkpoint-"):
+            action(args[1])
+        return result
+
+    setattr(owner, name, written)
+
+
 def kill_points(seconds: float, seed: int) -> dict:
     """Name -> what to arrange in the process that is going to die. `seconds` is how long a whole run takes."""
     moments = random.Random(seed)
@@ -108,9 +121,11 @@ def kill_points(seconds: float, seed: int) -> dict:
         points[f"step-{step}-after-optimizer"] = lambda step=step: at_event("on_optimizer_step", step)
     for number in (1, 2, 4):
         points[f"evaluation-{number}"] = lambda n=number: patch(KDMCSETrainer, "prediction_step", n)
-    for number in (1, 3, 5):  # a best, a checkpoint, and the repository at the end
+    for number in (1, 3):  # a best and a checkpoint
         points[f"encoder-{number}-half-written"] = lambda n=number: patch(*encoder, n, **after_writing(1))
         points[f"heads-{number}-half-written"] = lambda n=number: patch(*heads, n, **after_writing(1))
+    points["encoder-at-the-end-half-written"] = lambda: at_the_end(*encoder, cut_in_half)
+    points["heads-at-the-end-half-written"] = lambda: at_the_end(*heads, cut_in_half)
     for number in (1, 2, 3, 4, 6, 9):  # optimizer, scheduler and random state in turn
         points[f"state-{number}-half-written"] = lambda n=number: patch(torch, "save", n, **after_writing(1))
     for number in (1, 2, 4):
@@ -126,8 +141,8 @@ def kill_points(seconds: float, seed: int) -> dict:
     points["page"] = lambda: patch(train, "write_page", 1)
     for step in (6, 15):
         points[f"sigterm-in-step-{step}"] = lambda step=step: at_event("on_step_begin", step, signal.SIGTERM)
-    for number in (2, 5):
-        points[f"disk-full-{number}"] = lambda n=number: patch(*encoder, n, **after_writing(1, disk_full))
+    points["disk-full-2"] = lambda: patch(*encoder, 2, **after_writing(1, disk_full))
+    points["disk-full-at-the-end"] = lambda: at_the_end(*encoder, disk_full)
     for index in range(TIMED):
         moment = moments.uniform(0.1, 0.95) * seconds
         points[f"timed-{index}"] = lambda moment=moment: threading.Timer(moment, die).start()

@@ -50,7 +50,7 @@ ONLY_REPRESENTATIVE = ["one-process"]
 FIRST_STATUS = {"sigterm": 143, "disk-full": 1}
 ADVICE = {  # in a checkpoint, and in the repository at the end
     "disk-full-2": "make room, then start the same command with --auto_resume true",
-    "disk-full-5": "make room in output_dir, then start again with --auto_resume true",
+    "disk-full-at-the-end": "make room in output_dir, then start again with --auto_resume true",
 }
 
 
