@@ -88,7 +88,7 @@ def is_best_alone(path: pathlib.Path) -> bool:
     return state.get("best_global_step") == state["global_step"]  # else the run saves weights alone all the time
 
 
-def remove_broken(output_dir: str | os.PathLike) -> None:
+def remove_broken(output_dir: str | pathlib.Path) -> None:
     """Remove checkpoints that were cut short in being written or removed: nothing can be resumed from them."""
     for path in _checkpoints(output_dir):
         if not is_best_alone(path) and checkpoint_fault(path):
