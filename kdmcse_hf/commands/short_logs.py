@@ -5,6 +5,7 @@ from transformers import ProgressCallback, Trainer
 
 # What stands in the closing table, in trainer_state.json and on the page, or is told by the bar beside.
 _LEFT_OUT = ("_runtime", "_per_second", "epoch", "total_flos", "train_loss")
+_TIMES_100 = ("spearman", "pearson", "mrr", "_at_1")
 
 
 class ShortLogs(ProgressCallback):
@@ -21,13 +22,12 @@ def log_line(logs: dict) -> str:
     >>> log_line({"loss": 0.53127, "learning_rate": 3e-05, "epoch": 0.1}), log_line({"eval_stsb_spearman": 71.234})
     ('loss 0.5313  learning_rate 3e-05', 'stsb_spearman 71.23')
     """
-    kept = {name: value for name, value in logs.items() if not name.endswith(_LEFT_OUT)}
-    digits = {name: 2 if name.endswith(("spearman", "pearson", "mrr", "_at_1")) else None for name in kept}
-    return "  ".join(
-        f"{name.removeprefix('eval_')} "
-        + (f"{float(value):.4g}" if digits[name] is None else f"{float(value):.{digits[name]}f}")
-        for name, value in kept.items()
-    )
+    figures = []
+    for name, value in logs.items():
+        if not name.endswith(_LEFT_OUT):
+            form = ".2f" if name.endswith(_TIMES_100) else ".4g"
+            figures.append(f"{name.removeprefix('eval_')} {float(value):{form}}")
+    return "  ".join(figures)
 
 
 def show_short_logs(trainer: Trainer) -> None:

@@ -45,13 +45,12 @@ from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
 logger = logging.get_logger(__name__)
 
+STOPPED_BY_SIGTERM = 143  # 128 and the number of the signal, as shells have it
+_PATHS = {"model_name_or_path", "text_dataset", "multimodal_dataset", "stsb_path", "output_dir"}
+
 
 class DivergedError(RuntimeError):
     """No evaluation of the trained model gave a number."""
-
-
-STOPPED_BY_SIGTERM = 143  # 128 and the number of the signal, as shells have it
-_PATHS = {"model_name_or_path", "text_dataset", "multimodal_dataset", "stsb_path", "output_dir"}
 
 
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:

@@ -5,6 +5,7 @@ import copy
 import packing_families
 import pytest
 import torch
+from activations import count_kept
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packing_families import CONFIGS, LAYERS, batch
@@ -196,19 +197,9 @@ def test_parts_hold_about_as_many_tokens_and_their_number_depends_on_that_of_the
 
 
 def test_gradient_caching_holds_the_activations_of_few_tokens():
-    encoder, tokens, kept = packing_families.encoder("bert").train(), batch(LENGTHS), {}
+    encoder, tokens = packing_families.encoder("bert").train(), batch(LENGTHS)
     packing_support(encoder)
-    for batch_size in (None, 2):
-        total = 0
-
-        def count(tensor):
-            nonlocal total
-            total += tensor.numel()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            packed(encoder, tokens, "mean", batch_size)
-        kept[batch_size] = total
+    kept = {size: count_kept(lambda size=size: packed(encoder, tokens, "mean", size)) for size in (None, 2)}
     assert kept[2] < kept[None] / 4
 
 

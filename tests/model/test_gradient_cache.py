@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from activations import count_kept
 from objective_steps import OBJECTIVES, ROWS, batch, gradients, model
 
 
@@ -30,16 +31,7 @@ def test_dropout_is_replayed(monkeypatch):
 
 
 def test_activations_of_one_mini_batch_are_kept():
-    trained, tokens, kept = model("paper").train(), batch(), {}
-    for size in (None, 1):
-        total = 0
-
-        def count(tensor):
-            nonlocal total
-            total += tensor.numel()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            trained.embed(*(tokens[name].flatten(0, 1) for name in ("input_ids", "attention_mask")), size)
-        kept[size] = total
+    trained, tokens = model("paper").train(), batch()
+    inputs = [tokens[name].flatten(0, 1) for name in ("input_ids", "attention_mask")]
+    kept = {size: count_kept(lambda size=size: trained.embed(*inputs, size)) for size in (None, 1)}
     assert kept[1] < kept[None] / 2
