@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol, get_args
 
 import yaml
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
+from transformers.utils import is_torch_tf32_available
 
 from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
@@ -24,6 +26,9 @@ from .train_help import arrange
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
 _CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask_same_image")
+# Switches that can be `auto`, so that one configuration holds for a GPU, where they pay, and for a CPU, where
+# transformers refuses them.
+_AUTO_KEYS = ("bf16", "tf32")
 
 
 class ModelArguments(Protocol):
@@ -117,6 +122,10 @@ def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainin
     """
     try:
         parser, flags = _read(argv)
+        found, _ = parser.parse_known_args(flags)
+        for name in _AUTO_KEYS:
+            if (value := getattr(found, name)) == "auto":
+                flags += [f"--{name}", str(decided(value, found.use_cpu))]
         *parsed, unknown = parser.parse_args_into_dataclasses(
             flags, look_for_args_file=False, return_remaining_strings=True
         )
@@ -135,6 +144,12 @@ def explicit_keys(argv: list[str]) -> dict:
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     return vars(parser.parse_args(flags))
+
+
+def decided(value: bool | str | None, use_cpu: bool = False) -> bool | str | None:
+    """A value of bf16 or tf32 in which `auto` is replaced: true on GPUs that compute both in hardware (NVIDIA's from
+    Ampere on), false elsewhere."""
+    return not use_cpu and is_torch_tf32_available() if value == "auto" else value
 
 
 def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
@@ -188,7 +203,14 @@ def _parser() -> HfArgumentParser:
     for action in parser._actions:
         if action.default is None and isinstance(action.type, type) and action.type is not bool:
             action.type = _or_null(action.type)
+        if action.dest in _AUTO_KEYS:
+            action.type = _switch
+            action.help = f"{action.help} auto: on NVIDIA GPUs from Ampere on, off elsewhere."
     return parser
+
+
+def _switch(text: str) -> bool | str:
+    return "auto" if text.lower() == "auto" else string_to_bool(text)
 
 
 def _unknown(word: str, parser: HfArgumentParser) -> str:

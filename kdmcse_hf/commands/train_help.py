@@ -20,6 +20,7 @@ _USUAL = (
     "seed",
     "bf16",
     "fp16",
+    "tf32",
     "gradient_checkpointing",
     "dataloader_num_workers",
     "report_to",

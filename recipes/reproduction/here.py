@@ -9,6 +9,7 @@ import yaml
 from tqdm.auto import tqdm
 
 from kdmcse_hf.commands import train
+from kdmcse_hf.commands.train_arguments import decided
 from kdmcse_hf.files import take_lock, write_json
 
 from .jobs import Job
@@ -85,7 +86,7 @@ def _score(run: pathlib.Path, job: Job, captions: pathlib.Path) -> None:
     flags = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     scores, tasks = before.get("scores", {}) | _dev(run), missing_tasks(run, list(job.tasks))
     if tasks := [task for task in tasks if not (task == DEV and "STS-B dev" in scores)]:
-        scores |= score(run, tasks, pathlib.Path(job.senteval), captions, flags.get("bf16", False))
+        scores |= score(run, tasks, pathlib.Path(job.senteval), captions, bool(decided(flags.get("bf16"))))
     seconds = before.get("seconds", read_json(run / "trained.json")["seconds"])
     result = {"name": run.name, "dev": scores.get("STS-B dev"), "test": scores.get("STS-B")}
     result |= {"seconds": seconds and round(seconds + time.process_time() - start, 1)}

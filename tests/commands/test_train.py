@@ -11,6 +11,7 @@ import shutil
 import pytest
 import tiny
 import torch
+import transformers
 import yaml
 from huggingface_hub import ModelCard
 from paths import RECIPES
@@ -19,7 +20,7 @@ from warm import Finished, run_program
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
-from kdmcse_hf.commands.train_arguments import explicit_keys, parse
+from kdmcse_hf.commands.train_arguments import decided, explicit_keys, parse
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
 from kdmcse_hf.hub.repository_files import repository_files
@@ -358,6 +359,42 @@ def test_the_shipped_configurations_parse_and_hold_the_papers_values(path):
     if model.objective == "kdmcse":
         assert model.preset == ("released" if "released" in path.stem else "paper")
         assert model.margin in (None, PRESETS[model.preset]["margin"])
+
+
+class TestPrecision:
+    """`bf16: auto` and `tf32: auto` of the shipped configurations."""
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_a_shipped_configuration_trains_where_there_is_no_gpu(self, sources, tmp_path):
+        values = {**sources, "max_steps": 2, "eval_steps": 2, "per_device_train_batch_size": 8, "report": "none"}
+        result = start("kdmcse-bert-wiki-flickr", *flags(values), f"--output_dir={tmp_path}/out")
+        assert result.returncode == 0, result.stderr
+        card = (tmp_path / "out" / "README.md").read_text()
+        assert "| `dataloader_num_workers` | 2 |" in card
+        assert "| `bf16` |" not in card, "the card says what was computed"
+        assert yaml.safe_load((tmp_path / "out" / "training.yaml").read_text())["bf16"] == "auto", "elsewhere it is on"
+
+    @pytest.mark.parametrize(("cpu", "expected"), [("false", True), ("true", False)])
+    def test_auto_is_on_where_a_gpu_computes_it_in_hardware(self, cpu, expected, monkeypatch):
+        monkeypatch.setattr("kdmcse_hf.commands.train_arguments.is_torch_tf32_available", lambda: True)
+        for name in ("is_torch_bf16_gpu_available", "is_torch_tf32_available"):
+            monkeypatch.setattr(transformers.training_args, name, lambda: True)
+        asked = []
+        monkeypatch.setattr(transformers.training_args, "enable_tf32", asked.append)
+        *_, training = parse(["kdmcse-bert-wiki-coco", "--output_dir=unused", f"--use_cpu={cpu}"])
+        assert (training.bf16, training.tf32, asked) == (expected, expected, [expected])
+        *_, training = parse(["kdmcse-released-bert-wiki-coco", "--output_dir=unused", f"--use_cpu={cpu}"])
+        assert (training.bf16, training.tf32) == (False, expected)
+        assert (decided("auto"), decided(False), decided(None)) == (True, False, None)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+    def test_what_is_asked_for_without_a_gpu_is_refused_as_ever(self):
+        for key, reason in (("bf16", "Your setup doesn't support bf16/gpu"), ("tf32", "requires Ampere or a newer")):
+            result = start("simcse-bert-wiki", f"--{key}=true", "--output_dir=unused")
+            assert result.returncode == 2
+            assert reason in result.stderr
+        result = start("simcse-bert-wiki", "--bf16=perhaps", "--output_dir=unused")
+        assert (result.returncode, "argument --bf16" in result.stderr) == (2, True)
 
 
 class TestPooling:

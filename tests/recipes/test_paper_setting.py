@@ -105,6 +105,13 @@ class TestConfigurations:
         if values.get("captions_per_image") != "one":
             assert values["mask_same_image"] is False, "the paper has them as negatives of each other"
 
+    @pytest.mark.parametrize("name", shipped_configurations())
+    def test_each_is_ready_for_a_gpu_in_the_precision_of_the_code_that_it_follows(self, name):
+        values = configuration(name)
+        follows_the_code = "original" in name or "released" in name or name.endswith("-wiki")
+        assert (values["bf16"], values["tf32"]) == (False if follows_the_code else "auto", "auto")
+        assert (values["optim"], values["dataloader_num_workers"]) == ("adamw_torch_fused", 2)
+
     def test_simcse_without_captions_has_the_epsilon_of_mcses_code(self):
         names = [name for name in shipped_configurations() if name.endswith("-wiki")]
         assert [configuration(name)["adam_epsilon"] for name in names] == ["1e-6", "1e-6"]
