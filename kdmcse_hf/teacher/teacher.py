@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel
 
 from ..encoding.token_limit import token_limit
+from .pixels import AS_BYTES, find_byte_table, look_up
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,6 +47,8 @@ class Teacher:
         self.max_length = 0 if tokenizer is None else token_limit(model, tokenizer)
         # SigLIP's text encoder pools the last position, so it needs padding to the length that it was trained with.
         self.pad_to_longest = model.config.model_type == "clip"
+        table = find_byte_table(image_processor, self._process)
+        self._byte_table = None if table is None else table.to(model.device)
 
     @classmethod
     def load(cls, name: str, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> "Teacher":
@@ -87,10 +90,11 @@ class Teacher:
         return 0 if self.tokenizer is None else self.encode_texts(self.prepare_texts(["a"])).shape[1]
 
     def prepare_images(self, images: list["Image | np.ndarray"]) -> dict[str, torch.Tensor]:
-        """Model inputs for RGB images (H, W, 3), on the CPU. May be called from several threads at once."""
-        # TimmWrapper's processor finds the layout itself, and takes no argument for it.
-        layout = {} if self.model.config.model_type == "timm_wrapper" else {"input_data_format": "channels_last"}
-        return dict(self.image_processor(images=images, return_tensors="pt", **layout))
+        """Inputs of `encode_images` for RGB images (H, W, 3), on the CPU. May be called from several threads at once.
+
+        Pixels are bytes where the device can make of them what the image processor makes (`pixels.py`), or float32.
+        """
+        return self._process(images, **({} if self._byte_table is None else AS_BYTES))
 
     def prepare_texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
         """Token ids, (len(texts), L), truncated at `max_length`, and the attention mask if the tokenizer has one."""
@@ -129,9 +133,16 @@ class Teacher:
             "weights_sha256": digest.hexdigest(),
         }
 
+    def _process(self, images: list, **options) -> dict[str, torch.Tensor]:
+        # TimmWrapper's processor finds the layout itself, and takes no argument for it.
+        layout = {} if self.model.config.model_type == "timm_wrapper" else {"input_data_format": "channels_last"}
+        return dict(self.image_processor(images=images, return_tensors="pt", **layout, **options))
+
     def _to_device(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         inputs = {name: tensor.to(self.model.device, non_blocking=True) for name, tensor in inputs.items()}
         if "pixel_values" in inputs:
+            if self._byte_table is not None:
+                inputs["pixel_values"] = look_up(self._byte_table, inputs)
             inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
         return inputs
 
