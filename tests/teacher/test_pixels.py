@@ -1,4 +1,4 @@
-"""Pictures as bytes: what a device makes of them is what the image processor makes, to the bit, or they stay float32."""
+"""Pictures as bytes: a device makes of them what the image processor makes, to the bit, or they stay float32."""
 
 import pathlib
 
