@@ -1,7 +1,7 @@
 """What training costs on a GPU: one command, no data but its own, and first of all whether the numbers are right.
 
     python benchmarks/gpu.py
-    python benchmarks/gpu.py --device cpu --encoder tiny-shape --batch_size 8 --steps 7 --warm_up 7
+    python benchmarks/gpu.py --device cpu --encoder tiny-shape --batch_size 8 --steps 7 --warm_up 7 --backend aot_eager
 
 An encoder with random weights (BERT-base's shape) trains by KDMCSETrainer on made sentences as long as those of Wiki1M
 and of Flickr30k's captions, one step in seven on captions, as in the paper's run. Checked first: losses and gradients
@@ -113,7 +113,9 @@ def make_trainer(arguments: argparse.Namespace, precision: str, way: str, folder
     """A run of a row, as the shipped configurations have it, without what is written and scored on the way."""
     if is_torch_tf32_available():
         enable_tf32.__wrapped__(precision != "float32")  # it remembers what it was called with, and does nothing twice
-    compiled = {"torch_compile": True, "torch_compile_backend": arguments.backend} if way.endswith("compile") else {}
+    compiled = {}
+    if way.endswith("compile"):
+        compiled = {"torch_compile_backend": arguments.backend, "torch_compile_mode": arguments.mode}
     args = KDMCSETrainingArguments(
         output_dir=folder,
         max_steps=arguments.warm_up + arguments.steps,
@@ -202,7 +204,10 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"CPU with {torch.get_num_threads()} thread(s), {versions}: how it runs, not how fast a GPU is"
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    try:
+        driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError):  # a container may lack it
+        driver = "unknown"
     return f"{torch.cuda.get_device_name()}, driver {driver}, CUDA {torch.version.cuda}, {versions}"
 
 
@@ -239,14 +244,16 @@ def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--device", type=torch.device, default="cuda", help="cuda or cpu (%(default)s)")
+    add("--device", choices=("cuda", "cpu"), default="cuda", help="(%(default)s)")
     shapes = f"{', '.join(SHAPES)}, or a directory or Hub id whose configuration is taken (%(default)s)"
     add("--encoder", default="bert-base", help=shapes)
     add("--batch_size", type=int, default=64, help="sentences of a step (%(default)s)")
     add("--steps", type=int, default=210, help="that are timed (%(default)s)")
     add("--warm_up", type=int, default=42, help="steps before them (%(default)s)")
     add("--backend", default="inductor", help="of torch.compile (%(default)s)")
+    add("--mode", help="of torch.compile; reduce-overhead replays CUDA graphs")
     arguments = parser.parse_args()
+    arguments.device = torch.device(arguments.device)
     if arguments.device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no GPU: --device cpu --encoder tiny-shape shows how the command runs")
     return arguments
