@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import gc
 import itertools
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -42,7 +41,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.utils.import_utils import enable_tf32, is_torch_tf32_available
 
 from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.encoding.support import attention_name
+from kdmcse_hf.encoding.sentence_encoder import tokenize
 
 # Dense peaks in TFLOP/s by NVIDIA's data sheets; the first name that is part of the card's counts.
 PEAKS = {
@@ -91,15 +90,21 @@ class Figures:
 
 
 class Clock(TrainerCallback):
-    """Seconds between two steps; the device is waited for at these two alone."""
+    """When the timed steps begin and end, each time with an evaluation; the device is waited for at these alone."""
 
     def __init__(self, first: int, last: int, device: torch.device):
-        self.first, self.last, self.device, self.times = first, last, device, []
+        self.ends, self.device = (first, last), device
+        self.stepped, self.evaluated = [], []
 
     def on_step_end(self, args, state, control, **kwargs):
         """After the optimizer's step."""
-        if state.global_step in (self.first, self.last):
-            self.times.append(now(self.device))
+        if state.global_step in self.ends:
+            self.stepped.append(now(self.device))
+            control.should_evaluate = True
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        """After the scores."""
+        self.evaluated.append(now(self.device))
 
 
 def now(device: torch.device) -> float:
@@ -153,32 +158,28 @@ def measure(arguments: argparse.Namespace, precision: str, way: str, folder: str
     trainer.add_callback(clock)
 
     def remember(encoder, inputs, options) -> None:
-        ways.add("packed" in options)
+        if encoder.training:
+            ways.add("packed" in options)
 
     hook = trainer.model.encoder.register_forward_pre_hook(remember, with_kwargs=True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     trainer.train()
     hook.remove()
-    step = (clock.times[1] - clock.times[0]) / arguments.steps
+    # The first evaluation, before the timed steps, loads what the second needs.
+    step, evaluation = (clock.stepped[1] - clock.evaluated[0]) / arguments.steps, clock.evaluated[1] - clock.stepped[1]
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else None
-    times = [now(device)]
-    for _ in range(2):  # the first loads what it needs
-        trainer.evaluate()
-        times.append(now(device))
     tokens = mean_tokens(trainer, arguments)
     share = None
     if (peak := card_peak(device, precision)) is not None:
         share = 6 * layer_weights(trainer.model) * tokens / step / peak
-    return Figures(describe(trainer, ways), step, times[2] - times[1], tokens, share, memory)
+    return Figures(describe(trainer, ways), step, evaluation, tokens, share, memory)
 
 
 def describe(trainer: KDMCSETrainer, ways: set[bool]) -> str:
     """How the training steps gave sentences to the encoder."""
     if ways == {True}:
-        args = trainer.args
-        dtype = torch.bfloat16 if args.bf16 else torch.float32
-        return attention_name(trainer.model.encoder, args.device.type, dtype)
+        return trainer.run_summary().attention
     words = "padded" if ways == {False} else "partly padded"
     return f"{words}: packed rows are not compiled" if trainer.args.torch_compile else words
 
@@ -187,8 +188,9 @@ def mean_tokens(trainer: KDMCSETrainer, arguments: argparse.Namespace) -> float:
     """Tokens of a timed step without padding, both views."""
     sampler = trainer.train_sampler()
     steps = range(arguments.warm_up, arguments.warm_up + arguments.steps)
-    batches = (trainer.train_dataset.__getitems__(sampler.batch(index)) for index in steps)
-    return statistics.mean(sum(trainer.data_collator(rows)["lengths"]) for rows in batches)
+    rows = [row for index in steps for row in trainer.train_dataset.__getitems__(sampler.batch(index))]
+    tokens = tokenize(trainer.processing_class, [row["text"] for row in rows], trainer.data_collator.max_length)
+    return 2 * sum(map(len, tokens)) / len(steps)
 
 
 def card_peak(device: torch.device, precision: str) -> float | None:

@@ -46,7 +46,7 @@ def test_all_rows_run_on_a_cpu(monkeypatch, capsys):
     went = [row[2] for row in rows]
     assert went[:2] == ["padded", "sdpa_by_length, packed"]
     # Whether packed rows are compiled is for the package to say; the row says which it was.
-    assert went[2] in ("sdpa_by_length, packed", "padded: packed rows are not compiled")
+    assert went[2].endswith(", packed") or went[2] == "padded: packed rows are not compiled"
     for row in rows:
         step, tokens, evaluation, run = (float(cell.replace(",", "")) for cell in (row[3], row[4], row[-2], row[-1]))
         assert min(step, tokens, evaluation) > 0
