@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -77,9 +78,10 @@ def encode_row(
 ) -> torch.Tensor:
     """Last hidden states (T, hidden) of the sentences `rows` of (N, L) ids, packed; with `only_first` (n, hidden)."""
     length = input_ids.shape[1]
-    columns = torch.arange(length)
-    tokens = torch.tensor(rows)[:, None] * length + columns  # on the CPU, where choosing elements makes nobody wait
-    tokens = to_device(tokens[columns < torch.tensor(packed.keys.lengths)[:, None]], input_ids.device)
+    # Chosen by numpy: where elements are chosen on a GPU, the processor waits for it.
+    columns, lengths = np.arange(length), np.array(packed.keys.lengths)
+    chosen = (np.array(rows)[:, None] * length + columns)[columns < lengths[:, None]]
+    tokens = to_device(torch.from_numpy(chosen), input_ids.device)
     if padding_idx is None:
         positions = tokens % length
     else:

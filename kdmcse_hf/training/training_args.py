@@ -20,6 +20,7 @@ _UNSUPPORTED = {
     "eval_do_concat_batches": "a score needs the embeddings of all sentences together",
     "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards; bf16 evaluates in bf16 too",
     "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards; fp16 evaluates in fp16 too",
+    "logging_nan_inf_filter": "it hides that a run has diverged, and a GPU is waited for in each step",
     "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
 }
 
@@ -127,6 +128,9 @@ class KDMCSETrainingArguments(TrainingArguments):
         default="every_save",
         metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
     )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave false: a run whose loss is not finite ends there, and says so."}
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
     )
@@ -140,8 +144,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.eval_strategy == "no":
             self.load_best_model_at_end = self.eval_on_start = False  # without scores there is no best
         if self.ddp_find_unused_parameters is None:
-            # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
-            self.ddp_find_unused_parameters = True
+            self.ddp_find_unused_parameters = False  # the heads, which a step may leave unused, are kept out of DDP
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True  # else each process would take itself for the only one
         super().__post_init__()
