@@ -110,7 +110,11 @@ class KDMCSETrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=SentenceCollator(processing_class, checked_length(max_length, limit)),
+            data_collator=SentenceCollator(
+                processing_class,
+                checked_length(max_length, limit),
+                static=args.torch_compile and args.mini_batch_size is None,
+            ),
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -315,7 +319,8 @@ class KDMCSETrainer(ResumableTrainer):
     def _attention_name(self) -> str:
         args = self.args
         dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        return attention_name(self.accelerator.unwrap_model(self.model).encoder, args.device.type, dtype)
+        encoder = self.accelerator.unwrap_model(self.model).encoder
+        return attention_name(encoder, args.device.type, dtype, in_slots=self.data_collator.static)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
