@@ -41,10 +41,11 @@ class StsSentences:
     """The distinct sentences of STS pairs, each of which is encoded once.
 
     Args:
-        pairs: columns `sentence1`, `sentence2`, `score`.
+        pairs: columns `sentence1`, `sentence2`, `score`; kept as `source`.
     """
 
     def __init__(self, pairs: datasets.Dataset):
+        self.source = pairs
         first, second = list(pairs["sentence1"]), list(pairs["sentence2"])
         self.texts = list(dict.fromkeys(first + second))
         number = {text: index for index, text in enumerate(self.texts)}

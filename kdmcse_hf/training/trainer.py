@@ -18,6 +18,7 @@ from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions
 from ..data.sampler import MixedBatchSampler
 from ..encoding.encode_all import CPU_SENTENCES, encode_all
+from ..encoding.precision import computed_in, evaluation_dtype
 from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
@@ -124,6 +125,7 @@ class KDMCSETrainer(ResumableTrainer):
         self._card_template, self.recipe = card_template, recipe or {}
         self._token_limit = limit
         self._parts = LossParts()
+        self._tokens_of: dict[StsSentences | HeldOutCaptions, list[list[int]]] = {}
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
 
     def train_sampler(self) -> MixedBatchSampler:
@@ -256,7 +258,10 @@ class KDMCSETrainer(ResumableTrainer):
     ) -> StsSentences | HeldOutCaptions:
         """The sentences of STS pairs or of held-out captions: `evaluation_loop` makes the batches."""
         judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        return judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
+        if isinstance(judge, HeldOutCaptions):
+            return judge
+        known = next((sentences for sentences in self._tokens_of if getattr(sentences, "source", None) is judge), None)
+        return known or StsSentences(judge)
 
     def evaluation_loop(  # type: ignore[override]
         self,
@@ -267,29 +272,40 @@ class KDMCSETrainer(ResumableTrainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Embed a judge's sentences and score them: batches of equally many tokens, shared out over the processes."""
-        judge, args, tokenizer = dataloader, self.args, self.processing_class
+        judge, args = dataloader, self.args
         self.model.eval()
         if callable(score_weights := getattr(self.optimizer, "eval", None)):  # schedule-free optimizers have others
             score_weights()
 
         def embed(**inputs) -> torch.Tensor:
-            views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
-            return self.prediction_step(self.model, {**views, **inputs}, prediction_loss_only=False)[1]
+            return self.prediction_step(self.model, inputs, prediction_loss_only=False)[1]
 
-        tokens = tokenize(tokenizer, judge.texts, self._token_limit)
+        tokens = self._tokens(judge)
         batch_size = args.per_device_eval_batch_size
         if args.device.type == "cpu":
             batch_size = min(batch_size, CPU_SENTENCES)
-        embeddings = encode_all(embed, tokens, tokenizer.pad_token_id, batch_size, progress=not args.disable_tqdm)
+        pad_token_id, progress = self.processing_class.pad_token_id, not args.disable_tqdm
+        embeddings = encode_all(embed, tokens, pad_token_id, batch_size, progress)
         found = {f"{metric_key_prefix}_{name}": value for name, value in self._scores(judge, embeddings).items()}
         return EvalLoopOutput(predictions=embeddings, label_ids=None, metrics=found, num_samples=len(judge))
 
+    def _tokens(self, judge: StsSentences | HeldOutCaptions) -> list[list[int]]:
+        """Token ids of a judge's sentences, which are tokenised once in the life of the trainer."""
+        if judge not in self._tokens_of:
+            self._tokens_of[judge] = tokenize(self.processing_class, judge.texts, self._token_limit)
+        return self._tokens_of[judge]
+
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
-        """Embed sentences: no loss, predictions (B, H), no labels."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.inference_mode(), self.compute_loss_context_manager():
-            embeddings = model(**inputs, return_loss=False).sentence_embeddings
-        return None, embeddings[:, 0].float(), None
+        """Embed sentences (B, L), in `eval_dtype`: no loss, predictions (B, H), no labels."""
+        inputs, kind = self._prepare_inputs(inputs), self.args.device.type
+        dtype = evaluation_dtype(self.args.eval_dtype, kind, is_check=self.is_in_train)
+        with torch.inference_mode(), computed_in(dtype, kind):
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # whose weights are there within `forward` alone
+                views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
+                embeddings = model(**views, **inputs, return_loss=False).sentence_embeddings[:, 0]
+            else:  # `forward` would compute in the dtype of training
+                embeddings = model.embed(**inputs)
+        return None, embeddings.float(), None
 
     def _scores(self, judge: StsSentences | HeldOutCaptions, embeddings: np.ndarray) -> dict[str, float]:
         """The scores of (m, H) embeddings of a judge's sentences; in training NaN where the encoder has diverged."""

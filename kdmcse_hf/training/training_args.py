@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from ..data.schedule import FLOOR, Period
+from ..encoding.precision import AUTO, evaluation_dtype
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
 _UNSUPPORTED = {
@@ -18,8 +19,8 @@ _UNSUPPORTED = {
     "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
     "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
     "eval_do_concat_batches": "a score needs the embeddings of all sentences together",
-    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards; bf16 evaluates in bf16 too",
-    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards; fp16 evaluates in fp16 too",
+    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards: see eval_dtype",
+    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards: see eval_dtype",
     "logging_nan_inf_filter": "it hides that a run has diverged, and a GPU is waited for in each step",
     "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
 }
@@ -120,6 +121,13 @@ class KDMCSETrainingArguments(TrainingArguments):
     per_device_eval_batch_size: int = field(
         default=128, metadata={"help": "STS sentences of mean length encoded at once a device; on a CPU at most 32."}
     )
+    eval_dtype: str = field(
+        default=AUTO,
+        metadata={
+            "help": "float32, bfloat16, or auto: bfloat16 for checks during training where the device has it in "
+            "hardware, float32 for the scores at the end."
+        },
+    )
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
     )
@@ -160,6 +168,7 @@ class KDMCSETrainingArguments(TrainingArguments):
 
     def _check(self) -> None:
         self.period  # noqa: B018 - raises where it is no period
+        evaluation_dtype(self.eval_dtype, self.device.type)
         for each in fields(self):
             if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
                 raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")

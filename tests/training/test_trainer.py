@@ -50,6 +50,7 @@ def trainer(
         "learning_rate": 1e-2,
         "disable_tqdm": True,
         "use_cpu": True,
+        "eval_dtype": "float32",  # whatever the processor
     }
     return KDMCSETrainer(
         model=model or KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, margin=margin, **widths),
