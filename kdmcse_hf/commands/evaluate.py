@@ -24,6 +24,7 @@ from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_T
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
 from .exit_status import program_name
 
+EVAL_DTYPES = ("float32", "bfloat16")
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 
@@ -55,8 +56,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.classifier == "senteval":
         classifier["seed"] = arguments.classifier_seed
     for model in arguments.models:
-        encoder = SentenceEncoder.from_pretrained(model, arguments.pooling)
+        encoder = SentenceEncoder.from_pretrained(model, arguments.pooling, eval_dtype=arguments.eval_dtype)
         start = {"model": model, "pooling": encoder.pooling, "data": arguments.data or "Hub"}
+        if arguments.eval_dtype != EVAL_DTYPES[0]:
+            start["eval_dtype"] = arguments.eval_dtype
         report = find_report(reports, start, classifier if set(tasks) & set(TRANSFER_TASKS) else None)
         for name, scores in score_tasks(encoder, tasks, report["tasks"], classifier):
             report["tasks"][name] = scores
@@ -87,6 +90,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--classifier_seed", type=int, metavar="N", help=f"of --classifier senteval (default: the papers', {SEED})"
+    )
+    parser.add_argument(
+        "--eval_dtype",
+        choices=EVAL_DTYPES,
+        default=EVAL_DTYPES[0],
+        help="bfloat16 is faster where the device has it in hardware (default: %(default)s)",
     )
     parser.add_argument("--output_json", metavar="FILE", type=pathlib.Path, help="scores, rewritten after every task")
     parser.add_argument("--resume", action="store_true", help="keep the scores that --output_json already holds")
@@ -161,13 +170,14 @@ def find_report(reports: list[dict], start: dict, classifier: dict | None) -> di
     """The report of this model, pooling and data; a new one is added to `reports` if there is none.
 
     Args:
-        start: `model`, `pooling` and `data`.
+        start: `model`, `pooling` and `data`, and `eval_dtype` where it is not float32.
         classifier: of the transfer tasks that are to be scored, so that a report has those of one classifier and seed
             alone; None if there are none.
     """
     for report in reports:
         made_by = [classifier_of(scores) for name, scores in report["tasks"].items() if name in TRANSFER_TASKS]
-        if start.items() <= report.items() and (classifier is None or all(each == classifier for each in made_by)):
+        is_same = {"eval_dtype": None, **start}.items() <= {"eval_dtype": None, **report}.items()
+        if is_same and (classifier is None or all(each == classifier for each in made_by)):
             return report
     reports.append({**start, "tasks": {}})
     return reports[-1]

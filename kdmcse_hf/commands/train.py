@@ -35,8 +35,10 @@ from ..report.page import write_report
 from ..report.run_directory import LOCAL_RECIPE
 from ..teacher.analysis import threshold_by_quantile
 from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
+from ..training.checks import check_captions
+from ..training.divergence import DivergedError
 from ..training.judges import encoder_score
-from ..training.trainer import KDMCSETrainer, check_captions
+from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
 from .exit_status import STOPPED_BY_CTRL_C, program_name
@@ -47,10 +49,6 @@ logger = logging.get_logger(__name__)
 
 STOPPED_BY_SIGTERM = 143  # 128 and the number of the signal, as shells have it
 _PATHS = {"model_name_or_path", "text_dataset", "multimodal_dataset", "stsb_path", "output_dir"}
-
-
-class DivergedError(RuntimeError):
-    """No evaluation of the trained model gave a number."""
 
 
 def build_model(arguments: ModelArguments, config: PreTrainedConfig, captions) -> KDMCSEModel:
@@ -216,7 +214,8 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     if trainer.diverged and trainer.state.best_model_checkpoint is None:
         trainer.save_state()  # for the page of the run
         raise DivergedError(
-            f"training diverged before a trained model had a score: there is no model to keep in {args.output_dir}. "
+            f"training diverged ({trainer.diverged}) before a trained model had a score: there is no model to keep in "
+            f"{args.output_dir}. "
             f"Take a smaller learning rate, such as --learning_rate {args.learning_rate / 10:.1g}"
         )
     if trainer.eval_dataset is not None:
@@ -229,7 +228,8 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input, 143 and 130 stopped by SIGTERM and Ctrl-C, 1 any other."""
+    """Exit status: 0 done, 2 unusable arguments or input, 143 and 130 stopped by SIGTERM and Ctrl-C, 1 any other, such
+    as a run that has diverged."""
     argv = sys.argv[1:] if argv is None else argv
     model_arguments, data, training = parse(argv)
     try:
@@ -262,7 +262,8 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     if trainer.is_world_process_zero():
         _close(trainer, data.report)
     shut_down(trainer)
-    return int(training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None)
+    is_not_pushed = training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None
+    return int(bool(trainer.diverged or is_not_pushed))
 
 
 def _close(trainer: KDMCSETrainer, report: str) -> None:

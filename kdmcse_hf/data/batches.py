@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..encoding.slots import slots_of
 from ..features.caption_features import CaptionFeatures
 
 
@@ -40,10 +41,11 @@ class StsSentences:
     """The distinct sentences of STS pairs, each of which is encoded once.
 
     Args:
-        pairs: columns `sentence1`, `sentence2`, `score`.
+        pairs: columns `sentence1`, `sentence2`, `score`; kept as `source`.
     """
 
     def __init__(self, pairs: datasets.Dataset):
+        self.source = pairs
         first, second = list(pairs["sentence1"]), list(pairs["sentence2"])
         self.texts = list(dict.fromkeys(first + second))
         number = {text: index for index, text in enumerate(self.texts)}
@@ -69,6 +71,8 @@ class SentenceCollator:
     Args:
         tokenizer: of the text encoder; pads on the right.
         max_length: tokens of a training sentence, the rest is cut.
+        static: for `torch.compile`, all batches have the same shape, and `slots` (`encoding.slots`) in the place of
+            `lengths`.
 
     Raises:
         ValueError: a tokenizer without padding token, or a `max_length` that leaves no room for words.
@@ -79,6 +83,7 @@ class SentenceCollator:
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 32
+    static: bool = False
 
     def __post_init__(self):
         if self.tokenizer.pad_token_id is None:
@@ -95,13 +100,15 @@ class SentenceCollator:
             [row["text"] for row in rows],
             max_length=self.max_length,
             truncation=True,
-            padding=True,
+            padding="max_length" if self.static else True,
             return_attention_mask=True,
             return_token_type_ids=False,
             return_tensors="pt",
         )
         batch: dict[str, Any] = {name: ids[:, None].expand(-1, 2, -1).contiguous() for name, ids in tokens.items()}
         batch["lengths"] = tokens["attention_mask"].sum(dim=1).repeat_interleave(2).tolist()
+        if self.static:
+            batch["slots"] = slots_of(batch.pop("lengths"), self.max_length)
         return batch | {name: _stack(rows, name) for name in rows[0] if name != "text"}
 
 

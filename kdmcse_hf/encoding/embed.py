@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from .kernels import kernel_for, to_device
 from .packed import embed_packed
 from .pooling import pool
+from .slots import embed_in_slots
 from .support import packing_support
 
 # On a CPU the encoder's time goes with the number of tokens; a GPU is faster with one large batch.
@@ -28,12 +29,13 @@ def embed_sentences(
     pooling: str,
     lengths: Sequence[int] | None = None,
     batch_size: int | None = None,
+    slots: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(N, L) ids and mask -> (N, H) embeddings, in the order of the rows.
 
     Sentences are packed where the encoder takes packed rows (`support`). Batches with padding before a token, or with
-    a sentence without tokens, are encoded with padding whatever the encoder; so are compiled ones, as each would be
-    compiled anew for its lengths.
+    a sentence without tokens, are encoded with padding whatever the encoder; so are compiled ones without `slots`, as
+    each would be compiled anew for its lengths.
 
     Args:
         pooling: `cls` or `mean`, over the last hidden state.
@@ -41,11 +43,15 @@ def embed_sentences(
             them a GPU has to wait for the sums of the mask.
         batch_size: sentences of mean length whose activations are held at once; None for all. Where gradients are
             recorded, the backward pass encodes the sentences again, part by part, under the same dropout masks.
+        slots: of the tokens (`slots.slots_of`), for `torch.compile`: the sentences are packed all at once into a row
+            whose length is that of `slots`.
 
     Raises:
         ValueError: not as many lengths as sentences; an attention implementation that would let sentences see others.
     """
     plan, on_right = packing_support(encoder).plan, True
+    if slots is not None and plan is not None:
+        return embed_in_slots(encoder, plan, input_ids, attention_mask, pooling, slots)
     if torch.compiler.is_compiling():
         plan, lengths = None, [input_ids.shape[1]] * len(input_ids)
     elif lengths is None:

@@ -38,6 +38,10 @@ class Spans:
         runs = tuple((len(list(equal)), length) for length, equal in itertools.groupby(lengths))
         return cls(lengths, to_device(boundaries, device), runs)
 
+    def firsts(self) -> "Spans":
+        """Those of the first token of each sentence alone."""
+        return Spans.of((1,) * len(self.lengths), self.boundaries.device)
+
     def split(self, states: torch.Tensor) -> list[torch.Tensor]:
         """(T, ...) states -> views (sentences, tokens of each, ...), one for each run."""
         parts = states.split([count * length for count, length in self.runs])

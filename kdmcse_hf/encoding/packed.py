@@ -1,8 +1,9 @@
 """Padding-free encoding: the tokens of all sentences as one row, with attention within each sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -57,7 +58,8 @@ def embed_packed(
         raise ValueError(f"the attention implementation is {implementation!r}: packed rows need {PACKED_SDPA!r}")
     spans = Spans.of(tuple(lengths), input_ids.device)
     only_first = pooling == "cls" and plan.last_layer is not None and not loses_gradients(plan.last_layer)
-    states = encode_row(encoder, plan.padding_idx, input_ids, rows, Packed(spans, kernel, only_first))
+    tokens = to_device(torch.from_numpy(places_of(rows, lengths, input_ids.shape[1])), input_ids.device)
+    states = encode_row(encoder, plan.padding_idx, input_ids, tokens, Packed(spans, kernel, only_first))
     if only_first:
         if len(states) != len(rows):
             raise RuntimeError(
@@ -72,16 +74,21 @@ def embed_packed(
     return torch.segment_reduce(wide, "mean", offsets=spans.boundaries, unsafe=True).to(states.dtype)
 
 
+def places_of(rows: Sequence[int], lengths: Sequence[int], width: int) -> np.ndarray:
+    """(T,) int64: where the tokens of some sentences stand in a flattened batch, padded on the right to `width`.
+
+    By numpy: where elements are chosen on a GPU, the processor waits for it.
+    """
+    columns = np.arange(width)
+    return (np.array(rows)[:, None] * width + columns)[columns < np.array(lengths)[:, None]]
+
+
 def encode_row(
-    encoder: Callable, padding_idx: int | None, input_ids: torch.Tensor, rows: list[int], packed: Packed
+    encoder: Callable, padding_idx: int | None, input_ids: torch.Tensor, tokens: torch.Tensor, packed: Packed
 ) -> torch.Tensor:
-    """Last hidden states (T, hidden) of the sentences `rows` of (N, L) ids, packed; with `only_first` (n, hidden)."""
-    length = input_ids.shape[1]
-    columns = torch.arange(length)
-    tokens = torch.tensor(rows)[:, None] * length + columns  # on the CPU, where choosing elements makes nobody wait
-    tokens = to_device(tokens[columns < torch.tensor(packed.keys.lengths)[:, None]], input_ids.device)
+    """Last hidden states (T, hidden) of the tokens (T,) int64, places in (N, L) ids; (n, hidden) by `only_first`."""
     if padding_idx is None:
-        positions = tokens % length
+        positions = tokens % input_ids.shape[1]
     else:
         real = input_ids.ne(padding_idx)
         positions = (real.cumsum(dim=1) * real + padding_idx).flatten()[tokens]

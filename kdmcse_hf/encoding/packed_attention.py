@@ -36,8 +36,7 @@ class Packed:
 
     def asked_by_first(self, states: torch.Tensor) -> "Packed":
         """The same row for a layer whose queries are first tokens only."""
-        queries = Spans.of((1,) * len(self.keys.lengths), states.device)
-        return dataclasses.replace(self, queries=queries, states=states, only_first=False)
+        return dataclasses.replace(self, queries=self.keys.firsts(), states=states, only_first=False)
 
     def attend(self, module: nn.Module, query, key, value, dropout, scaling, sliding_window=None, **kwargs):
         """Queries, keys and values (1, heads, T, width) -> (1, T, heads, width)."""

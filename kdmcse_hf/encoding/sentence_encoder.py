@@ -12,6 +12,7 @@ from .declared_pooling import find_pooling
 from .embed import embed_sentences
 from .encode_all import CPU_SENTENCES, encode_all
 from .pooling import POOLINGS
+from .precision import AUTO, computed_in, evaluation_dtype
 from .support import packing_support
 from .token_limit import token_limit
 
@@ -29,6 +30,8 @@ class SentenceEncoder:
         pooling: `cls`, the first token, or `mean`, over the tokens that are not padding, of the last hidden state.
         batch_size: sentences of mean length encoded at once.
         max_length: most tokens of a sentence; the model's own limit if `None`, as in the papers' evaluation.
+        eval_dtype: `float32` (`auto` is the same here), or `bfloat16`, which is faster where the device has it in
+            hardware and moves a Spearman x100 by some hundredths.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class SentenceEncoder:
         pooling: str,
         batch_size: int = CPU_SENTENCES,
         max_length: int | None = None,
+        eval_dtype: str = AUTO,
     ):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling is {pooling!r}: one of {', '.join(POOLINGS)} is needed")
         self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
         self.max_length = max_length or token_limit(model, tokenizer)
+        self.dtype = evaluation_dtype(eval_dtype, model.device.type)
         self._memory: dict[str, np.ndarray] = {}
         packing_support(model)
 
@@ -52,7 +57,7 @@ class SentenceEncoder:
 
         Args:
             pooling: see `find_pooling` for what `None` takes.
-            options: `batch_size` and `max_length` of the class.
+            options: `batch_size`, `max_length` and `eval_dtype` of the class.
         """
         pooling, subfolder = find_pooling(name_or_path, pooling)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
@@ -91,7 +96,7 @@ class SentenceEncoder:
         device, was_training = self.model.device, self.model.training
         self.model.train(training)
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), computed_in(self.dtype, device.type):
                 return embed_sentences(
                     self.model, input_ids.to(device), attention_mask.to(device), self.pooling, lengths
                 )

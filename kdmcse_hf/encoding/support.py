@@ -12,8 +12,9 @@ from transformers.utils import logging
 
 from .kernels import Spans, kernel_for
 from .last_layer import find_last_layer, keys_and_values, only_first_tokens
-from .packed import PackingPlan, encode_row
+from .packed import PackingPlan, encode_row, places_of
 from .packed_attention import PACKED_SDPA, Packed
+from .slots import sdpa_in_slots
 
 logger = logging.get_logger(__name__)
 
@@ -47,16 +48,20 @@ def packing_support(encoder: PreTrainedModel) -> PackingSupport:
     return found
 
 
-def attention_name(encoder: PreTrainedModel, device_type: str, dtype: torch.dtype | None = None) -> str:
+def attention_name(
+    encoder: PreTrainedModel, device_type: str, dtype: torch.dtype | None = None, in_slots: bool = False
+) -> str:
     """What computes the attention of an encoder, for cards and run records: `sdpa_by_length, packed`, `sdpa, padded`.
 
     Args:
         device_type: where the encoder computes, such as `cuda`.
         dtype: that of the computation, where autocast sets it; the dtype of the weights by default.
+        in_slots: whether batches come with slots, for `torch.compile`.
     """
     if packing_support(encoder).plan is None:
         return f"{encoder.config._attn_implementation}, padded"
-    return f"{kernel_for(device_type, dtype or encoder.dtype).__name__}, packed"
+    kernel = sdpa_in_slots if in_slots else kernel_for(device_type, dtype or encoder.dtype)
+    return f"{kernel.__name__}, packed"
 
 
 def _find_support(encoder: PreTrainedModel) -> PackingSupport:
@@ -103,7 +108,8 @@ def _probe(encoder: PreTrainedModel) -> PackingPlan:
         mask = torch.arange(lengths[0], device=encoder.device) < torch.tensor(lengths, device=encoder.device)[:, None]
         padded = encode(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         encoder.set_attn_implementation(PACKED_SDPA)
-        states = encode_row(encode, padding_idx, input_ids, [0, 1], packed)
+        tokens = torch.from_numpy(places_of((0, 1), lengths, lengths[0])).to(encoder.device)
+        states = encode_row(encode, padding_idx, input_ids, tokens, packed)
         layers = getattr(encoder.config, "num_hidden_layers", None)
         if len(packed.asked) != (layers or 1):
             raise ValueError(f"{len(packed.asked)} of {layers} layers use the registered attention")
@@ -115,7 +121,7 @@ def _probe(encoder: PreTrainedModel) -> PackingPlan:
         if only_first_tokens not in layer._forward_pre_hooks.values():  # a copy of an encoder has its hook already
             layer.register_forward_pre_hook(only_first_tokens, with_kwargs=True)
         try:
-            states = encode_row(encode, padding_idx, input_ids, [0, 1], replace(packed, only_first=True))
+            states = encode_row(encode, padding_idx, input_ids, tokens, replace(packed, only_first=True))
         except Exception as error:  # an unknown structure; its hook does nothing for rows that do not ask for it
             logger.info(f"the last layer of {type(encoder).__name__} is computed on all tokens: {error}")
             return PackingPlan(padding_idx)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 Embeddings = np.ndarray | torch.Tensor
-_BLOCK = 2048
+_BLOCK = 256  # rows held against all later ones at once; more would compute more pairs twice
 
 
 def alignment(first: Embeddings, second: Embeddings) -> float:
@@ -33,17 +33,21 @@ def uniformity(embeddings: Embeddings) -> float:
     Raises:
         ValueError: there are fewer than two embeddings.
     """
-    embeddings = _normalised(embeddings)
-    n = len(embeddings)
+    rows = torch.nn.functional.normalize(torch.as_tensor(embeddings).detach().float().cpu(), dim=-1)
+    n = len(rows)
     if n < 2:
         raise ValueError(f"uniformity needs at least 2 embeddings, found {n}")
-    total = 0.0
+    total, minus_4 = 0.0, torch.tensor(-4.0)
     for start in range(0, n, _BLOCK):
-        block = embeddings[start : start + _BLOCK]
-        # On the unit sphere ||x - y||^2 = 2 - 2 x.y. The part right of the diagonal has every pair once.
-        potentials = np.exp(4 * (block @ embeddings[start:].T) - 4)  # (block, n - start)
-        total += np.triu(potentials, k=1).sum()
+        block, later = rows[start : start + _BLOCK], rows[start + _BLOCK :]
+        # On the unit sphere ||x - y||^2 = 2 - 2 x.y. Each pair of the block is met twice, each row with itself has 1.
+        within, beyond = (torch.addmm(minus_4, block, others.T, alpha=4).exp_() for others in (block, later))
+        total += (_sum(within) - _sum(within.diagonal())) / 2 + _sum(beyond)
     return float(np.log(total / (n * (n - 1) / 2)))
+
+
+def _sum(values: torch.Tensor) -> float:
+    return values.sum(dtype=torch.float64).item()
 
 
 def mcse_alignment_uniformity(

@@ -89,6 +89,7 @@ class KDMCSEModel(PreTrainedModel):
         return_loss: bool = True,
         mini_batch_size: int | None = None,
         lengths: Sequence[int] | None = None,
+        slots: torch.Tensor | None = None,
     ) -> KDMCSEOutput:
         """Embed V sentences a row, and train on them where they are V = 2 dropout views of one.
 
@@ -101,10 +102,11 @@ class KDMCSEModel(PreTrainedModel):
             mini_batch_size: rows whose activations are held at once (gradient caching); None for all.
             lengths: tokens of the B * V sentences, row by row, as Python numbers; read from the mask if None, for
                 which a GPU has to wait.
+            slots: (T,) places of their tokens (`encoding.slots`), under `torch.compile` in place of `lengths`.
         """
         views = input_ids.shape[1]
         batch_size = mini_batch_size and mini_batch_size * views
-        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size, lengths)
+        flat = self.embed(input_ids.flatten(0, 1), attention_mask.flatten(0, 1), batch_size, lengths, slots)
         embeddings = flat.unflatten(0, input_ids.shape[:2])  # (B, V, H)
         output = KDMCSEOutput(sentence_embeddings=embeddings)
         if return_loss:
@@ -119,6 +121,7 @@ class KDMCSEModel(PreTrainedModel):
         attention_mask: torch.Tensor,
         batch_size: int | None = None,
         lengths: Sequence[int] | None = None,
+        slots: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(N, L) ids and mask -> (N, H) sentence embeddings, f_theta(x, z) of the paper.
 
@@ -126,7 +129,8 @@ class KDMCSEModel(PreTrainedModel):
         sentences' activations are held at a time: the embeddings are kept, and when their gradients are known the
         sentences are encoded again, part by part, under the same dropout masks.
         """
-        return embed_sentences(self.encoder, input_ids, attention_mask, self.config.pooling, lengths, batch_size)
+        pooling = self.config.pooling
+        return embed_sentences(self.encoder, input_ids, attention_mask, pooling, lengths, batch_size, slots)
 
     def compute_losses(
         self,

@@ -66,13 +66,6 @@ def no_scores(judge: StsSentences | HeldOutCaptions) -> dict[str, float]:
     return dict.fromkeys(STS_SCORES if isinstance(judge, StsSentences) else RETRIEVAL_SCORES, float("nan"))
 
 
-def has_diverged(embeddings: np.ndarray) -> bool:
-    """Whether embeddings (m, H) are not finite, or the same for all sentences."""
-    if not np.isfinite(embeddings).all():
-        return True
-    return bool(np.ptp(embeddings, axis=0).max() <= 1e-6 * np.abs(embeddings).max())
-
-
 def check_held_out(judge: HeldOutCaptions, model: KDMCSEModel) -> None:
     """Refuse captions that the model cannot be judged by.
 

@@ -11,9 +11,15 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
+# Optimizer steps between two agreements of several processes, for which a GPU has to be waited for.
+_STEPS_TO_AGREE = 10
+
 
 class StopOnSigterm(TrainerCallback):
     """Ends training with a checkpoint once any process has been sent SIGTERM.
+
+    A process alone stops at the end of the step, several agree on it every ten steps and before an evaluation or a
+    checkpoint.
 
     Trainer's own `enable_jit_checkpoint` saves before the optimizer's step, when dropout has already moved on, and
     each process for itself: neither resumes exactly.
@@ -37,12 +43,26 @@ class StopOnSigterm(TrainerCallback):
             self._former = signal.signal(signal.SIGTERM, self._notice)
 
     def on_step_end(self, args, state, control, **kwargs):
-        # All processes must leave at the same step, though the signal may reach them at different ones.
-        pending = torch.tensor(float(self._pending), device=args.device)
-        if self._sum_over_processes(pending).item():
+        if args.world_size == 1:
+            pending = self._pending
+        elif self._is_time_to_agree(state, control):
+            # All processes must leave at the same step, though the signal may reach them at different ones.
+            flag = torch.tensor(float(self._pending), device=args.device)
+            pending = bool(self._sum_over_processes(flag).item())
+        else:
+            return
+        if pending:
             logger.warning(f"SIGTERM: training stops after step {state.global_step}, with a checkpoint")
             self.received = True
             control.should_save = control.should_training_stop = True
+
+    def _is_time_to_agree(self, state, control) -> bool:
+        return (
+            state.global_step % _STEPS_TO_AGREE == 0
+            or state.global_step >= state.max_steps
+            or control.should_evaluate
+            or control.should_save
+        )
 
     def on_epoch_end(self, args, state, control, **kwargs):
         # Trainer mistakes an early stop for the end of an epoch and would evaluate and save again.

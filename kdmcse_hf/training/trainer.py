@@ -1,25 +1,24 @@
 """`KDMCSETrainer`: mixed training with STS-B dev as the judge, on the documented hooks of `transformers.Trainer`."""
 
 import os
-from collections import defaultdict
 
 import datasets
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..card.model_card import TEMPLATE, write_card
-from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES, RunSummary, changed_arguments
+from ..card.run_summary import STS_SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
+from ..data.held_out import CaptionSubset, HeldOutCaptions
 from ..data.sampler import MixedBatchSampler
-from ..data.schedule import Period
 from ..encoding.encode_all import CPU_SENTENCES, encode_all
+from ..encoding.precision import computed_in, evaluation_dtype
 from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
@@ -27,9 +26,11 @@ from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
-from ..model.configuration_kdmcse import KDMCSEConfig
 from ..model.modeling_kdmcse import KDMCSEModel
-from .judges import Judges, check_held_out, has_diverged, judge_name, no_scores, scores
+from .checks import check_batch, check_devices, check_metric, check_sources, checked_length, held_out_judge
+from .divergence import DivergedError, LossParts, has_diverged, has_finite_weights
+from .heads_apart import keep_heads_apart, reduce_head_gradients
+from .judges import Judges, judge_name, no_scores, scores
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
@@ -56,7 +57,8 @@ class KDMCSETrainer(ResumableTrainer):
         callbacks, optimizers: as for `Trainer`.
 
     Attributes:
-        diverged: whether an evaluation in training found embeddings that are not finite or all the same.
+        diverged: why the last call of `train` ended early, as `simcse_loss of step 7 is nan`; also where weights or
+            embeddings were not finite, or embeddings all the same. Nothing is saved from then on. Empty otherwise.
         pushed: what became of the last push to the Hub, if there was one.
 
     Raises:
@@ -88,20 +90,20 @@ class KDMCSETrainer(ResumableTrainer):
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple = (None, None),
     ):
-        _check_devices(args)
+        check_devices(args)
         if processing_class is None:
             raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
         limit = token_limit(model.encoder, processing_class)
-        _check_batch(model.config, args)
+        check_batch(model.config, args)
         if eval_dataset is None and args.eval_strategy != IntervalStrategy.NO:
-            multimodal_dataset, eval_dataset = _held_out(multimodal_dataset, model, args)
+            multimodal_dataset, eval_dataset = held_out_judge(multimodal_dataset, model, args)
         rows = MixedRows(text_dataset, multimodal_dataset)
-        _check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
+        check_sources(rows, model.config.objective, model.objective.teacher_columns, args.period)
         if isinstance(eval_dataset, datasets.Dataset):
             eval_dataset = {"stsb": eval_dataset}
-            _check_metric(args, "stsb", STS_SCORES)
+            check_metric(args, "stsb", STS_SCORES)
         self.pushed: Pushed | None = None
-        self.diverged = False
+        self.diverged = ""
         self._push_best = PushBest(write_card=self.create_model_card)
         own: list[TrainerCallback] = [self._push_best]
         if args.early_stopping_patience is not None:
@@ -109,7 +111,11 @@ class KDMCSETrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=SentenceCollator(processing_class, _checked_length(max_length, limit)),
+            data_collator=SentenceCollator(
+                processing_class,
+                checked_length(max_length, limit),
+                static=args.torch_compile and args.mini_batch_size is None,
+            ),
             train_dataset=rows,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -118,8 +124,8 @@ class KDMCSETrainer(ResumableTrainer):
         )
         self._card_template, self.recipe = card_template, recipe or {}
         self._token_limit = limit
-        self._part_sums: dict[str, torch.Tensor] = {}
-        self._part_counts: dict[str, int] = defaultdict(int)
+        self._parts = LossParts()
+        self._tokens_of: dict[StsSentences | HeldOutCaptions, list[list[int]]] = {}
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
 
     def train_sampler(self) -> MixedBatchSampler:
@@ -148,31 +154,96 @@ class KDMCSETrainer(ResumableTrainer):
             persistent_workers=args.dataloader_persistent_workers,
             pin_memory=args.dataloader_pin_memory,
         )
-        return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
+        return prepare_data_loader(
+            loader,
+            args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=args.dataloader_pin_memory,  # nothing waits for a copy from pinned memory
+        )
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:  # type: ignore[override]
+        """As `ResumableTrainer.train`."""
+        self.diverged = ""
+        if self._has_ddp():
+            keep_heads_apart(self.model)
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """Forward and backward of one batch; the step's last one brings the heads' gradients together."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self._has_ddp() and self.accelerator.sync_gradients:
+            reduce_head_gradients(self.model)
+        if self._reads_at_once:
+            self._look_for_divergence()
+        return loss
+
+    @property
+    def _reads_at_once(self) -> bool:
+        """Whether nothing has to be waited for where a loss is read: no device, no other process."""
+        return self.args.device.type == "cpu" and self.args.world_size == 1
+
+    def _has_ddp(self) -> bool:
+        kinds = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU)
+        return self.accelerator.distributed_type in kinds  # of one process too, where a launcher has made it
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
-        """Loss of one batch; its parts, the output's fields `*_loss`, are added up for the next log."""
+        """Loss of one batch; its parts, the output's fields `*_loss`, are remembered for the next log."""
         outputs = model(**inputs, mini_batch_size=self.args.mini_batch_size)
-        for name, part in outputs.items():
-            if name.endswith("_loss"):
-                self._part_sums[name] = self._part_sums.get(name, 0.0) + part.detach()
-                self._part_counts[name] += 1
+        parts = {name: part for name, part in outputs.items() if name.endswith("_loss")}
+        self._parts.add(self.state.global_step + 1, parts)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
     def _save_checkpoint(self, model, trial) -> None:
         """A model that has diverged is not worth going on from."""
+        self._look_for_divergence()
+        if not self.diverged and not self._has_finite_weights():
+            self._stop_diverged("a weight is not finite")
         if not self.diverged:
             super()._save_checkpoint(model, trial)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As `Trainer.save_model`.
+
+        Raises:
+            DivergedError: a weight is not finite.
+        """
+        if not self._has_finite_weights():
+            raise DivergedError(
+                f"the model is not saved in {output_dir or self.args.output_dir}: a weight is not finite"
+            )
+        super().save_model(output_dir, _internal_call)
+
+    def _has_finite_weights(self) -> bool:
+        return all(gather_object([has_finite_weights(self.model)]))  # of sharded weights each process has a part
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add each part of the loss to the training log: its mean over the batches that had it, on all processes."""
         if "loss" in logs:
-            for name, count in self._part_counts.items():
-                logs[name] = self.accelerator.reduce(self._part_sums[name], "mean").item() / count
+            self._look_for_divergence()
+            logs |= {name: self.accelerator.reduce(mean, "mean").item() for name, mean in self._parts.means().items()}
         if logs.keys() & {"loss", "train_loss"}:
-            self._part_sums.clear()
-            self._part_counts.clear()
+            self._parts.clear()
         super().log(logs, start_time)
+
+    def _look_for_divergence(self) -> None:
+        """End training where a part of the loss was not finite on any process since the last log."""
+        found = min(filter(None, gather_object([self._parts.first_not_finite()])), key=str, default=None)
+        if found is not None and not self.diverged:
+            step, part, value = found
+            self._stop_diverged(f"{part} of step {step} is {value}")
+
+    def _stop_diverged(self, what: str) -> None:
+        """Training ends after this step; nothing is saved from now on, and what was saved before stays."""
+        best, args = self.state.best_model_checkpoint, self.args
+        logger.warning(
+            f"training has diverged and ends: {what}. "
+            + (f"The best model so far, {best}, stays. " if best else "")
+            + f"Take a smaller learning_rate (it is {args.learning_rate:g}) or more warmup_steps, or look for weights "
+            "or features that are not finite"
+        )
+        self.diverged, self.control.should_training_stop = what, True
 
     def evaluate(self, *args, **kwargs) -> dict[str, float]:
         """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored.
@@ -180,17 +251,17 @@ class KDMCSETrainer(ResumableTrainer):
         Training ends where the encoder has diverged; the best checkpoint before that stays.
         """
         with torch.random.fork_rng(devices=[]):
-            metrics = super().evaluate(*args, **kwargs)
-        if self.diverged:
-            self.control.should_training_stop = True
-        return metrics
+            return super().evaluate(*args, **kwargs)
 
     def get_eval_dataloader(  # type: ignore[override]
         self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None
     ) -> StsSentences | HeldOutCaptions:
         """The sentences of STS pairs or of held-out captions: `evaluation_loop` makes the batches."""
         judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        return judge if isinstance(judge, HeldOutCaptions) else StsSentences(judge)
+        if isinstance(judge, HeldOutCaptions):
+            return judge
+        known = next((sentences for sentences in self._tokens_of if getattr(sentences, "source", None) is judge), None)
+        return known or StsSentences(judge)
 
     def evaluation_loop(  # type: ignore[override]
         self,
@@ -201,40 +272,48 @@ class KDMCSETrainer(ResumableTrainer):
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
         """Embed a judge's sentences and score them: batches of equally many tokens, shared out over the processes."""
-        judge, args, tokenizer = dataloader, self.args, self.processing_class
+        judge, args = dataloader, self.args
         self.model.eval()
         if callable(score_weights := getattr(self.optimizer, "eval", None)):  # schedule-free optimizers have others
             score_weights()
 
         def embed(**inputs) -> torch.Tensor:
-            views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
-            return self.prediction_step(self.model, {**views, **inputs}, prediction_loss_only=False)[1]
+            return self.prediction_step(self.model, inputs, prediction_loss_only=False)[1]
 
-        tokens = tokenize(tokenizer, judge.texts, self._token_limit)
+        tokens = self._tokens(judge)
         batch_size = args.per_device_eval_batch_size
         if args.device.type == "cpu":
             batch_size = min(batch_size, CPU_SENTENCES)
-        embeddings = encode_all(embed, tokens, tokenizer.pad_token_id, batch_size, progress=not args.disable_tqdm)
+        pad_token_id, progress = self.processing_class.pad_token_id, not args.disable_tqdm
+        embeddings = encode_all(embed, tokens, pad_token_id, batch_size, progress)
         found = {f"{metric_key_prefix}_{name}": value for name, value in self._scores(judge, embeddings).items()}
         return EvalLoopOutput(predictions=embeddings, label_ids=None, metrics=found, num_samples=len(judge))
 
+    def _tokens(self, judge: StsSentences | HeldOutCaptions) -> list[list[int]]:
+        """Token ids of a judge's sentences, which are tokenised once in the life of the trainer."""
+        if judge not in self._tokens_of:
+            self._tokens_of[judge] = tokenize(self.processing_class, judge.texts, self._token_limit)
+        return self._tokens_of[judge]
+
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
-        """Embed sentences: no loss, predictions (B, H), no labels."""
-        inputs = self._prepare_inputs(inputs)
-        with torch.inference_mode(), self.compute_loss_context_manager():
-            embeddings = model(**inputs, return_loss=False).sentence_embeddings
-        return None, embeddings[:, 0].float(), None
+        """Embed sentences (B, L), in `eval_dtype`: no loss, predictions (B, H), no labels."""
+        inputs, kind = self._prepare_inputs(inputs), self.args.device.type
+        dtype = evaluation_dtype(self.args.eval_dtype, kind, is_check=self.is_in_train)
+        with torch.inference_mode(), computed_in(dtype, kind):
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # whose weights are there within `forward` alone
+                views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
+                embeddings = model(**views, **inputs, return_loss=False).sentence_embeddings[:, 0]
+            else:  # `forward` would compute in the dtype of training
+                embeddings = model.embed(**inputs)
+        return None, embeddings.float(), None
 
     def _scores(self, judge: StsSentences | HeldOutCaptions, embeddings: np.ndarray) -> dict[str, float]:
         """The scores of (m, H) embeddings of a judge's sentences; in training NaN where the encoder has diverged."""
         if not (self.is_in_train and has_diverged(embeddings)):
             return scores(judge, self.model, embeddings)
+        self._look_for_divergence()
         if not self.diverged:
-            logger.warning(
-                f"training has diverged by step {self.state.global_step} and ends here: embeddings are not finite or "
-                "the same for all sentences"
-            )
-        self.diverged = True
+            self._stop_diverged("embeddings are not finite or the same for all sentences")
         return no_scores(judge)
 
     def run_record(self) -> dict:
@@ -256,7 +335,8 @@ class KDMCSETrainer(ResumableTrainer):
     def _attention_name(self) -> str:
         args = self.args
         dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
-        return attention_name(self.accelerator.unwrap_model(self.model).encoder, args.device.type, dtype)
+        encoder = self.accelerator.unwrap_model(self.model).encoder
+        return attention_name(encoder, args.device.type, dtype, in_slots=self.data_collator.static)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""
@@ -336,75 +416,8 @@ class KDMCSETrainer(ResumableTrainer):
         """Trainer would push the latest, without heads: `PushBest` pushes the best."""
 
 
-def check_captions(objective: str, teacher_columns: tuple[str, ...], has_captions: bool) -> None:
-    """Refuse an objective that has a teacher where there are no captions.
-
-    Raises:
-        ValueError: that is so.
-    """
-    if teacher_columns and not has_captions:
-        raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
-
-
-def _check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
-    check_captions(objective, teacher_columns, bool(rows.caption_rows))
-    if period is None and 0 < rows.text_rows <= rows.caption_rows:
-        logger.warning(
-            f"text_dataset ({rows.text_rows} rows) is no larger than multimodal_dataset ({rows.caption_rows} rows): "
-            "with multimodal_period 'auto' the period is 1, every step is a caption step and the text is never read "
-            "(Algorithm 1). Set multimodal_period to 2 or more to mix them"
-        )
-
-
 def _teacher_name(captions: CaptionFeatures | None) -> str | None:
     """Of a feature directory, whole or a part of it."""
     while isinstance(captions, CaptionSubset):
         captions = captions.source
     return captions.manifest["teacher"]["name"] if isinstance(captions, FeatureStore) else None
-
-
-def _check_devices(args: KDMCSETrainingArguments) -> None:
-    if args.n_gpu > 1:
-        raise ValueError(
-            f"{args.n_gpu} GPUs are visible to one process, whose batches would be torn apart: start by `accelerate "
-            "launch --multi_gpu --num_processes N`, or set CUDA_VISIBLE_DEVICES=0"
-        )
-
-
-def _checked_length(max_length: int, limit: int) -> int:
-    if max_length > limit:
-        logger.warning(f"max_length is {max_length}: sentences are cut at {limit} tokens, what the encoder takes")
-    return min(max_length, limit)
-
-
-def _check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
-    if args.per_device_train_batch_size * (args.world_size if config.gather_across_devices else 1) < 2:
-        raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
-
-
-def _held_out(
-    captions: CaptionFeatures | None, model: KDMCSEModel, args: KDMCSETrainingArguments
-) -> tuple[CaptionFeatures, Judges]:
-    """The captions that are trained on, and those that judge the run."""
-    if captions is None:
-        raise ValueError(
-            "there is nothing to judge the run by: give pairs to score (eval_dataset, stsb_path), captions of which "
-            "some can be held out (multimodal_dataset), or set eval_strategy to no"
-        )
-    kept, held = hold_out(captions, args.seed if args.data_seed is None else args.data_seed)
-    judge = HeldOutCaptions(held)
-    check_held_out(judge, model)
-    if args.metric_for_best_model == "eval_stsb_spearman":
-        args.metric_for_best_model = "eval_retrieval_mrr"
-    _check_metric(args, "retrieval", RETRIEVAL_SCORES)
-    logger.warning(
-        f"no pairs to score: {held.num_images} images with {len(held)} captions are held out of training, and the "
-        "best model is chosen by retrieval among them"
-    )
-    return kept, {"retrieval": judge}
-
-
-def _check_metric(args: KDMCSETrainingArguments, judge: str, names: tuple[str, ...]) -> None:
-    metric, scored = args.metric_for_best_model, [f"eval_{judge}_{name}" for name in names]
-    if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
-        raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from ..data.schedule import FLOOR, Period
+from ..encoding.precision import AUTO, evaluation_dtype
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
 _UNSUPPORTED = {
@@ -18,8 +19,9 @@ _UNSUPPORTED = {
     "train_sampling_strategy": "Algorithm 1 says which rows make a batch",
     "remove_unused_columns": "rows hold sentences, which the collator turns into tensors",
     "eval_do_concat_batches": "a score needs the embeddings of all sentences together",
-    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards; bf16 evaluates in bf16 too",
-    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards; fp16 evaluates in fp16 too",
+    "bf16_full_eval": "it rounds the weights themselves, and they are saved afterwards: see eval_dtype",
+    "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards: see eval_dtype",
+    "logging_nan_inf_filter": "it hides that a run has diverged, and a GPU is waited for in each step",
     "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
 }
 
@@ -119,6 +121,13 @@ class KDMCSETrainingArguments(TrainingArguments):
     per_device_eval_batch_size: int = field(
         default=128, metadata={"help": "STS sentences of mean length encoded at once a device; on a CPU at most 32."}
     )
+    eval_dtype: str = field(
+        default=AUTO,
+        metadata={
+            "help": "float32, bfloat16, or auto: bfloat16 for checks during training where the device has it in "
+            "hardware, float32 for the scores at the end."
+        },
+    )
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
     )
@@ -126,6 +135,9 @@ class KDMCSETrainingArguments(TrainingArguments):
     hub_strategy: str = field(
         default="every_save",
         metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
+    )
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave false: a run whose loss is not finite ends there, and says so."}
     )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Leave false: rows hold sentences, which the collator turns into tensors."}
@@ -140,8 +152,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.eval_strategy == "no":
             self.load_best_model_at_end = self.eval_on_start = False  # without scores there is no best
         if self.ddp_find_unused_parameters is None:
-            # Text batches leave heads unused. Trainer's own default turns this off with activation checkpointing.
-            self.ddp_find_unused_parameters = True
+            self.ddp_find_unused_parameters = False  # the heads, which a step may leave unused, are kept out of DDP
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True  # else each process would take itself for the only one
         super().__post_init__()
@@ -157,6 +168,7 @@ class KDMCSETrainingArguments(TrainingArguments):
 
     def _check(self) -> None:
         self.period  # noqa: B018 - raises where it is no period
+        evaluation_dtype(self.eval_dtype, self.device.type)
         for each in fields(self):
             if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
                 raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")

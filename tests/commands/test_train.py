@@ -324,8 +324,15 @@ def test_a_run_that_diverges_ends_with_one_message_and_no_model(sources, tmp_pat
     assert result.returncode == 1
     assert "--learning_rate 1e+29" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "out" / "model.safetensors").exists()
-    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
-    assert [entry["step"] for entry in log if "eval_stsb_spearman" in entry] == [0, 3]
+    assert "simcse_loss of step 2 is nan" in result.stderr.splitlines()[-1]
+
+
+def test_a_run_that_diverges_without_evaluation_has_no_model_and_status_1(sources, tmp_path):
+    values = {**sources, **QUICK, "learning_rate": 1e30, "objective": "simcse", "eval_strategy": "no"}
+    result = start(*flags(values), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 1
+    assert "simcse_loss of step 2 is nan" in result.stderr.splitlines()[-1]
+    assert not list((tmp_path / "out").rglob("*.safetensors"))
 
 
 def test_a_value_that_the_objective_does_not_have_is_named(sources, tmp_path, monkeypatch):

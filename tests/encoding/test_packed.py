@@ -17,6 +17,7 @@ from kdmcse_hf.encoding.embed import cut_by_tokens, embed_sentences, read_length
 from kdmcse_hf.encoding.kernels import kernel_for, sdpa_by_length, sdpa_jagged
 from kdmcse_hf.encoding.packed_attention import PACKED_SDPA
 from kdmcse_hf.encoding.pooling import POOLINGS, pool
+from kdmcse_hf.encoding.slots import slots_of
 from kdmcse_hf.encoding.support import packing_support
 
 LENGTHS = [7, 2, 19, 7, 1, 12, 19, 30, 3]
@@ -30,6 +31,13 @@ def padded(encoder, tokens: dict, pooling: str) -> torch.Tensor:
 def packed(encoder, tokens: dict, pooling: str, batch_size: int | None = None) -> torch.Tensor:
     assert packing_support(encoder).plan is not None, packing_support(encoder).reason
     return embed_sentences(encoder, **tokens, pooling=pooling, batch_size=batch_size)
+
+
+def in_slots(encoder, tokens: dict, pooling: str) -> torch.Tensor:
+    """As under `torch.compile`, in a row that is filled up to a fixed length."""
+    assert packing_support(encoder).plan is not None, packing_support(encoder).reason
+    slots = slots_of(tokens["attention_mask"].sum(dim=1).tolist(), tokens["input_ids"].shape[1])
+    return embed_sentences(encoder, **tokens, pooling=pooling, slots=slots)
 
 
 def with_gradients(encoder, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -48,13 +56,14 @@ def assert_within(found: dict, expected: dict, bar: float = BAR) -> None:
         assert (one - other).abs().max() <= bar, f"{name} differs by {(one - other).abs().max():.1e}"
 
 
+@pytest.mark.parametrize("way", [packed, in_slots])
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("family", CONFIGS)
-def test_embeddings_and_gradients_are_those_of_the_padded_encoder(family, pooling):
+def test_embeddings_and_gradients_are_those_of_the_padded_encoder(family, pooling, way):
     encoder, stock = packing_families.encoder(family).eval(), packing_families.encoder(family).eval()
     tokens = batch(LENGTHS)
     expected = with_gradients(stock, padded(stock, tokens, pooling))
-    found = with_gradients(encoder, packed(encoder, tokens, pooling))
+    found = with_gradients(encoder, way(encoder, tokens, pooling))
     assert encoder.config._attn_implementation == PACKED_SDPA != stock.config._attn_implementation
     assert_within(found, expected)
 
@@ -117,13 +126,15 @@ def test_two_training_views_differ_by_attention_dropout_alone(family):
     for module in dropouts:  # the attention's own dropout is given to the kernel as a number
         module.register_forward_hook(lambda module, inputs, output: inputs[0])
     for pooling in POOLINGS:  # with `cls` the last layer may see the first tokens only
-        views = [packed(encoder, tokens, pooling) for _ in range(2)]
-        assert (views[0] - views[1]).abs().amax(dim=1).min() > 1e-3, "each sentence has its own masks"
+        for way in (packed, in_slots):
+            views = [way(encoder, tokens, pooling) for _ in range(2)]
+            assert (views[0] - views[1]).abs().amax(dim=1).min() > 1e-3, "each sentence has its own masks"
     encoder.eval()
     assert torch.equal(packed(encoder, tokens, "cls"), packed(encoder, tokens, "cls"))
 
 
-def test_attention_dropout_is_right_on_average():
+@pytest.mark.parametrize("way", [packed, in_slots])
+def test_attention_dropout_is_right_on_average(way):
     """The mean over many masks of one attention layer's output is its output without dropout."""
     encoder = packing_families.encoder("bert", attention_probs_dropout_prob=0.3, hidden_dropout_prob=0.0)
     packing_support(encoder)
@@ -131,11 +142,11 @@ def test_attention_dropout_is_right_on_average():
     attention = encoder.encoder.layer[0].attention.self
     attention.register_forward_hook(lambda module, inputs, output: kernel_outputs.append(output[0].detach()))
     tokens = batch([8, 5])
-    packed(encoder.eval(), tokens, "mean")
+    way(encoder.eval(), tokens, "mean")
     encoder.train()
     with torch.no_grad():
         for _ in range(500):
-            packed(encoder, tokens, "mean")
+            way(encoder, tokens, "mean")
     expected, *samples = kernel_outputs
     samples = torch.stack(samples)
     error = samples.std(dim=0) / len(samples) ** 0.5
@@ -303,6 +314,35 @@ def test_a_compiled_encoder_gets_whole_batches_and_is_compiled_once(batch_size):
         found = compiled(encoder, **tokens, pooling="mean", lengths=lengths, batch_size=batch_size)
         torch.testing.assert_close(found, padded(encoder, tokens, "mean"), rtol=1e-4, atol=1e-5)
     assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("family", ["roberta", "modernbert"])
+def test_packed_rows_are_compiled_for_one_length_and_for_any(family, pooling):
+    encoder, graphs = packing_families.encoder(family).eval(), []
+    packing_support(encoder)
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    torch.compiler.reset()
+    compiled = torch.compile(embed_sentences, backend=backend, fullgraph=True)
+    for lengths in ([30, 12, 3, 7], [30, 30, 30, 30], [30, 1, 1, 1], [30, 12, 12, 9]):
+        tokens = batch(lengths)
+        found = compiled(encoder, **tokens, pooling=pooling, slots=slots_of(lengths, 30))
+        torch.testing.assert_close(found, padded(encoder, tokens, pooling), rtol=1e-4, atol=1e-5)
+    assert len(graphs) == 2
+
+
+@given(lengths=st.lists(st.integers(1, 32), min_size=1, max_size=40), wider=st.integers(0, 5))
+def test_slots_are_those_of_the_tokens_in_their_order_and_then_none(lengths, wider):
+    width = max(lengths) + wider
+    mask = torch.arange(width) < torch.tensor(lengths)[:, None]
+    slots, tokens = slots_of(lengths, width), sum(lengths)
+    assert slots[:tokens].tolist() == mask.flatten().nonzero()[:, 0].tolist()
+    assert set(slots[tokens:].tolist()) <= {mask.numel()}
+    assert len(slots) - tokens < mask.numel() / 16 + 1
 
 
 def test_families_have_as_many_layers_as_the_tests_want():

@@ -50,6 +50,7 @@ def trainer(
         "learning_rate": 1e-2,
         "disable_tqdm": True,
         "use_cpu": True,
+        "eval_dtype": "float32",  # whatever the processor
     }
     return KDMCSETrainer(
         model=model or KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, margin=margin, **widths),
@@ -586,7 +587,7 @@ def test_what_cannot_be_trained_is_refused_before_training(tmp_path, arguments, 
 
 def test_sentences_are_cut_at_what_the_encoder_takes(tmp_path, monkeypatch):
     warnings = []
-    monkeypatch.setattr("kdmcse_hf.training.trainer.logger.warning", warnings.append)
+    monkeypatch.setattr("kdmcse_hf.training.checks.logger.warning", warnings.append)
     assert trainer(tmp_path, max_length=32).data_collator.max_length == 32
     assert not warnings
     assert trainer(tmp_path, max_length=33).data_collator.max_length == 32, "the tokenizer's limit"
@@ -595,7 +596,7 @@ def test_sentences_are_cut_at_what_the_encoder_takes(tmp_path, monkeypatch):
 
 def test_a_text_set_no_larger_than_the_captions_says_that_it_is_never_read(tmp_path, monkeypatch):
     warnings = []
-    monkeypatch.setattr("kdmcse_hf.training.trainer.logger.warning", warnings.append)
+    monkeypatch.setattr("kdmcse_hf.training.checks.logger.warning", warnings.append)
     ours = trainer(tmp_path, text_rows=20)
     assert "the text is never read" in warnings[0]
     assert ours.train_sampler().period == 1
