@@ -42,6 +42,7 @@ from transformers.utils.import_utils import enable_tf32, is_torch_tf32_available
 
 from kdmcse_hf import KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.encoding.sentence_encoder import tokenize
+from kdmcse_hf.encoding.support import packing_support
 
 # Dense peaks in TFLOP/s by NVIDIA's data sheets; the first name that is part of the card's counts.
 PEAKS = {
@@ -181,7 +182,7 @@ def describe(trainer: KDMCSETrainer, ways: set[bool]) -> str:
     if ways == {True}:
         return trainer.run_summary().attention
     words = "padded" if ways == {False} else "partly padded"
-    return f"{words}: packed rows are not compiled" if trainer.args.torch_compile else words
+    return ": ".join(filter(None, (words, packing_support(trainer.model.encoder).reason)))
 
 
 def mean_tokens(trainer: KDMCSETrainer, arguments: argparse.Namespace) -> float:

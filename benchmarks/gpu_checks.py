@@ -10,6 +10,7 @@ from transformers.utils import is_flash_attn_2_available
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.data.batches import MixedRows, SentenceCollator
 from kdmcse_hf.encoding.kernels import Kernel, Spans, find_fault, flash_varlen, kernel_for, sdpa_by_length, sdpa_jagged
+from kdmcse_hf.encoding.slots import Slots, sdpa_in_slots, slots_of
 
 ROWS = 16
 RATE = 0.1  # BERT's dropout
@@ -24,15 +25,18 @@ def check_device(encoder: str, device: torch.device) -> list[str]:
     config = make_config(encoder)
     tokenizer = make_tokenizer(config)
     rows = MixedRows(make_text(ROWS, tokenizer), make_captions(ROWS, tokenizer))
-    collate = SentenceCollator(tokenizer)
+    # In slots rows are packed under torch.compile.
+    sides = [("padded", torch.float32)]
+    sides += [(name, dtype) for name in ("packed", "packed in slots") for dtype in (torch.float32, torch.bfloat16)]
     for kind, first in (("text", 0), ("captions", ROWS)):
-        batch = collate(rows.__getitems__(list(range(first, first + ROWS))))
-        reference = losses_and_gradients(make_model(config, packed=False), batch, torch.float32)
-        for packed, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.bfloat16)):
-            model = make_model(config, packed).to(device)
+        chosen = rows.__getitems__(list(range(first, first + ROWS)))
+        reference = losses_and_gradients(make_model(config, False), SentenceCollator(tokenizer)(chosen), torch.float32)
+        for name, dtype in sides:
+            batch = SentenceCollator(tokenizer, static=name == "packed in slots")(chosen)
+            model = make_model(config, packed=name != "padded").to(device)
             found = losses_and_gradients(model, to_device(batch, device), dtype)
-            name = f"{'packed' if packed else 'padded'}, {str(dtype).removeprefix('torch.')}, {kind}"
-            faults += compare(name, found, reference, LIMITS[dtype])
+            title = f"{name}, {str(dtype).removeprefix('torch.')}, {kind}"
+            faults += compare(title, found, reference, LIMITS[dtype])
     return faults
 
 
@@ -70,7 +74,7 @@ def compare(
         words.append(f"{kind} {differences[worst]:.1e}")
         if not differences[worst] <= limit:
             faults.append(f"{name}: {kind} {worst} differs from the CPU's by {differences[worst]:.1e}, above {limit}")
-    print(f"  {name:30} against the padded CPU, float32: {', '.join(words)}")
+    print(f"  {name:35} against the padded CPU, float32: {', '.join(words)}")
     return faults
 
 
@@ -79,14 +83,18 @@ def check_kernels(device: torch.device) -> list[str]:
     faults = []
     for dtype in (torch.float32, torch.bfloat16):
         used = kernel_for(device.type, dtype)
-        for kernel in (flash_varlen, sdpa_jagged, sdpa_by_length):
+        for kernel in (flash_varlen, sdpa_jagged, sdpa_by_length, sdpa_in_slots):
             name = f"{kernel.__name__}, {str(dtype).removeprefix('torch.')}"
             if kernel is flash_varlen and not is_flash_attn_2_available():
-                print(f"  {name:30} the package flash-attn is not there")
+                print(f"  {name:35} the package flash-attn is not there")
                 continue
-            fault = find_fault(kernel, device.type, dtype) or find_dropout_fault(kernel, device, dtype)
-            print(f"  {name:30} {fault or 'as attention written out, with its dropout'}{' (used)' * (kernel is used)}")
-            if fault and kernel is used:
+            in_slots = kernel is sdpa_in_slots  # its values are seen in the model's
+            fault = None if in_slots else find_fault(kernel, device.type, dtype)
+            fault = fault or find_dropout_fault(kernel, device, dtype)
+            words = "with its dropout" if in_slots else "as attention written out, with its dropout"
+            is_used = in_slots or kernel is used
+            print(f"  {name:35} {fault or words}{' (used)' * is_used}")
+            if fault and is_used:
                 faults.append(f"{name}: {fault}")
     return faults
 
@@ -99,7 +107,12 @@ def find_dropout_fault(kernel: Kernel, device: torch.device, dtype: torch.dtype)
     probability dropped together, other ones in each sentence, head and call, and the same ones in the gradient.
     """
     torch.manual_seed(0)
-    spans = Spans.of((TOKENS,) * SENTENCES, device)
+    lengths = (TOKENS,) * SENTENCES
+    if kernel is sdpa_in_slots:
+        mask = torch.ones(SENTENCES, TOKENS, device=device)
+        spans: Spans | Slots = Slots.of(slots_of(lengths, TOKENS).to(device), mask)
+    else:
+        spans = Spans.of(lengths, device)
     alike = torch.zeros(SENTENCES * TOKENS, HEADS, 2 * TOKENS, device=device, dtype=dtype)
     ones = torch.eye(TOKENS, device=device, dtype=dtype).repeat(SENTENCES, 2)
     value = ones[:, None].expand_as(alike).clone().requires_grad_()

@@ -53,7 +53,7 @@ def make_model(config: PreTrainedConfig, packed: bool) -> KDMCSEModel:
     values = {"objective": "kdmcse", "mask_same_image": False, "pooling": "cls"}
     model = KDMCSEModel.from_encoder(encoder, image_dim=TEACHER, text_dim=TEACHER, **values)
     if not packed:
-        vars(model.encoder)["_packing_support"] = PackingSupport(None, "compared with packed rows")
+        vars(model.encoder)["_packing_support"] = PackingSupport(None, "as asked")
     return model
 
 

@@ -1,10 +1,12 @@
 """The benchmark of a GPU on a CPU: every row runs, its checks find faults, its sentences are as long as said."""
 
+import argparse
 import re
 import sys
 from unittest import mock
 
 import pytest
+import tiny
 import torch
 from paths import ROOT
 
@@ -16,6 +18,7 @@ import gpu_setting
 from gpu_checks import compare, find_dropout_fault
 
 from kdmcse_hf.encoding.kernels import sdpa_by_length, sdpa_jagged
+from kdmcse_hf.encoding.slots import sdpa_in_slots
 
 CPU = torch.device("cpu")
 WORDS = ["gpu.py", "--device", "cpu", "--encoder", "tiny-shape", "--batch_size", "4", "--steps", "1", "--warm_up", "1"]
@@ -38,15 +41,13 @@ def test_all_rows_run_on_a_cpu(monkeypatch, capsys):
     """With a compiler that compiles nothing, which would take minutes."""
     assert start(monkeypatch, "--backend", "eager") == 0
     printed = capsys.readouterr().out
-    assert "packed, bfloat16, captions     against the padded CPU, float32: loss" in printed
-    assert "sdpa_jagged, float32           as attention written out, with its dropout\n" in printed
+    assert "packed in slots, bfloat16, captions against the padded CPU, float32: loss" in printed
+    assert "sdpa_jagged, float32                as attention written out, with its dropout\n" in printed
     table = printed[printed.index("| precision |") :]
     rows = cells_of(table)
     assert [row[:2] for row in rows] == [[precision, way] for precision in ("float32", "bfloat16") for way in gpu.WAYS]
     went = [row[2] for row in rows]
-    assert went[:2] == ["padded", "sdpa_by_length, packed"]
-    # Whether packed rows are compiled is for the package to say; the row says which it was.
-    assert went[2].endswith(", packed") or went[2] == "padded: packed rows are not compiled"
+    assert went[:3] == ["padded: as asked", "sdpa_by_length, packed", "sdpa_in_slots, packed"]
     for row in rows:
         step, tokens, evaluation, run = (float(cell.replace(",", "")) for cell in (row[3], row[4], row[-2], row[-1]))
         assert min(step, tokens, evaluation) > 0
@@ -118,7 +119,7 @@ class TestDropout:
     """Kernels that the check must find."""
 
     def test_the_packages_kernels_pass(self):
-        for kernel in (sdpa_by_length, sdpa_jagged):
+        for kernel in (sdpa_by_length, sdpa_jagged, sdpa_in_slots):
             for dtype in (torch.float32, torch.bfloat16):
                 assert find_dropout_fault(kernel, CPU, dtype) is None
 
@@ -163,7 +164,20 @@ class TestDropout:
     def test_a_kernel_that_is_used_and_wrong_is_a_fault(self, monkeypatch, capsys):
         monkeypatch.setattr(gpu_checks, "find_dropout_fault", lambda *arguments: "it drops nothing")
         faults = gpu_checks.check_kernels(CPU)
-        assert faults == ["sdpa_by_length, float32: it drops nothing", "sdpa_by_length, bfloat16: it drops nothing"]
+        used = [
+            f"{kernel}, {dtype}" for dtype in ("float32", "bfloat16") for kernel in ("sdpa_by_length", "sdpa_in_slots")
+        ]
+        assert faults == [f"{name}: it drops nothing" for name in used]
+
+
+def test_a_row_that_was_not_packed_says_so_and_why(tmp_path):
+    """MPNet takes no packed rows, compiled or not."""
+    tiny.CONFIGS["mpnet"].save_pretrained(tmp_path)
+    values = {"device": CPU, "batch_size": 4, "steps": 1, "warm_up": 1}
+    arguments = argparse.Namespace(encoder=str(tmp_path), **values)
+    found = gpu.measure(arguments, "float32", "packed", str(tmp_path / "run"))
+    assert found.went == "padded: its family does not use transformers' AttentionInterface"
+    assert gpu.describe(mock.Mock(), {True, False}).startswith("partly padded")
 
 
 def test_losses_and_gradients_that_differ_are_named(capsys):
