@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -9,11 +10,22 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from .kernels import Kernel, Spans
+from .kernels import Kernel
 from .last_layer import keys_and_values
 
 # The name of the attention implementation. It holds "sdpa" so that transformers refuses it where it refuses SDPA.
 PACKED_SDPA = "packed_sdpa"
+
+
+class Row(Protocol):
+    """Where the sentences of a packed row lie: `Spans` or `Slots`."""
+
+    @property
+    def boundaries(self) -> torch.Tensor:
+        """(N + 1,); sentence i is at boundaries[i] to boundaries[i + 1]."""
+
+    def firsts(self) -> "Row":
+        """Those of the first token of each sentence alone."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +33,17 @@ class Packed:
     """What attention modules are told about a packed row, as the keyword argument `packed` of the encoder.
 
     Args:
-        keys: spans of the sentences.
+        keys: where the sentences lie.
         kernel: computes attention within them.
         only_first: the last layer is to be computed on the first token of each sentence only.
-        queries: spans of the queries where these are the first tokens only, `keys` otherwise.
+        queries: where the queries lie where these are the first tokens only, `keys` otherwise.
         states: (1, T, hidden) input of a layer that computes first tokens only, for its keys and values.
     """
 
-    keys: Spans
+    keys: Row
     kernel: Kernel
     only_first: bool = False
-    queries: Spans | None = None
+    queries: Row | None = None
     states: torch.Tensor | None = None
 
     def asked_by_first(self, states: torch.Tensor) -> "Packed":

@@ -7,7 +7,6 @@ back, which costs little: sentences are short beside the width of an encoder.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import PreTrainedModel
@@ -31,7 +30,7 @@ def slots_of(lengths: Sequence[int], width: int) -> torch.Tensor:
         lengths: tokens of each sentence, padded on the right, at least 1.
         width: tokens of the padded sentences.
     """
-    places = places_of(np.arange(len(lengths)), lengths, width)
+    places = places_of(range(len(lengths)), lengths, width)
     step = -(-len(lengths) * width // _PARTS_OF_BATCH)
     return pad(torch.from_numpy(places), (0, -len(places) % step), value=len(lengths) * width)
 
