@@ -31,7 +31,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default: 1)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    theirs, ours = SentenceTransformer(arguments.model, device="cpu"), SentenceEncoder.from_pretrained(arguments.model)
+    theirs = SentenceTransformer(arguments.model, device="cpu", trust_remote_code=False)
+    ours = SentenceEncoder.from_pretrained(arguments.model)
     for title, names in (("STS-B dev", (STS_DEV,)), ("seven STS tasks", STS_TASKS)):
         tasks = {name: load_sts_task(name, arguments.data) for name in names}
         runs = [lambda tasks=tasks: score_theirs(theirs, tasks), lambda tasks=tasks: score_ours(ours, tasks)]

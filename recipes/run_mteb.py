@@ -93,7 +93,7 @@ def mteb_scores(model: str, tasks: list) -> dict[str, float]:
     import mteb
     from sentence_transformers import SentenceTransformer
 
-    result = mteb.evaluate(SentenceTransformer(model), tasks, cache=None)
+    result = mteb.evaluate(SentenceTransformer(model, trust_remote_code=False), tasks, cache=None)
     names = {MTEB_NAMES.get(name, name): name for name in STS_TASKS}
     return {names[task.task_name]: 100 * task.get_score() for task in result.task_results}
 

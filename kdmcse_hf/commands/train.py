@@ -17,7 +17,7 @@ import torch
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
+from transformers import PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from ..data.captions import load_captions
@@ -25,6 +25,7 @@ from ..data.hints import data_hints
 from ..data.image_sets import check_image_count, one_caption_an_image
 from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
+from ..encoding.loading import load_config, load_tokenizer
 from ..encoding.sentence_encoder import SentenceEncoder
 from ..evaluation.sts import load_stsb
 from ..features.caption_features import CaptionFeatures
@@ -125,10 +126,8 @@ def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | Non
 def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
-        # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
-        source = {"revision": arguments.model_revision, "trust_remote_code": False}
-        return AutoConfig.from_pretrained(arguments.model_name_or_path, **source)
-    except (OSError, ValueError) as error:
+        return load_config(arguments.model_name_or_path, revision=arguments.model_revision)
+    except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
 
 
@@ -147,8 +146,7 @@ def build_trainer(
     captions = read_captions(data, columns)
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
-    source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
+    tokenizer = load_tokenizer(model_arguments.model_name_or_path, revision=revision, subfolder=subfolder)
     model = build_model(model_arguments, config, captions)
     if training.process_index == 0:
         log_hints(text, captions, pairs, tokenizer, data.max_length)

@@ -20,6 +20,7 @@ from ..data.held_out import CaptionSubset, HeldOutCaptions, hold_out
 from ..data.sampler import MixedBatchSampler
 from ..data.schedule import Period
 from ..encoding.encode_all import CPU_SENTENCES, encode_all
+from ..encoding.loading import check_tokenizer
 from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
@@ -91,6 +92,7 @@ class KDMCSETrainer(ResumableTrainer):
         _check_devices(args)
         if processing_class is None:
             raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+        check_tokenizer(processing_class, model.encoder)
         limit = token_limit(model.encoder, processing_class)
         _check_batch(model.config, args)
         if eval_dataset is None and args.eval_strategy != IntervalStrategy.NO:
