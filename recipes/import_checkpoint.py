@@ -12,14 +12,14 @@ import argparse
 import pathlib
 import sys
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.encoding.loading import load_tokenizer
 from kdmcse_hf.model.released_checkpoints import load_released
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable input; anything else raises."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", metavar="INPUT", type=pathlib.Path, help="folder that the released code wrote")
     parser.add_argument("output", metavar="OUTPUT", type=pathlib.Path, help="new folder for the repository")
     parser.add_argument(

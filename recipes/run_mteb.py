@@ -9,7 +9,7 @@ import sys
 
 import datasets
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
@@ -24,7 +24,7 @@ ROUNDING = 0.05
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="Hub id or directory")
     parser.add_argument("--data", metavar="DIR", help="SentEval's data for both, offline; MTEB's Hub sets if absent")
     return parser.parse_args(argv)

@@ -40,7 +40,7 @@ from ..training.judges import encoder_score
 from ..training.trainer import KDMCSETrainer, check_captions
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
-from .exit_status import STOPPED_BY_CTRL_C, program_name
+from .exit_status import STOPPED_BY_CTRL_C, program_name, without_tokens
 from .short_logs import show_short_logs
 from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
@@ -243,7 +243,7 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     try:
         trainer = build_trainer(model, data, training, recipe)
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     show_short_logs(trainer)
     try:
@@ -251,7 +251,7 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
-        print(f"{program_name()}: {message}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {message}"), file=sys.stderr)
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
