@@ -66,8 +66,23 @@ def read_annotations(path: pathlib.Path, folder: pathlib.Path, split: str | None
     if (path / "Sentences").is_dir():
         return read_entities(path, folder, split)
     if ".token" in path.suffixes:
+        refuse_split(split, path)
         return read_token_file(path, folder)
     return read_json(path, folder, split) if is_annotation_json(path) else None
+
+
+def refuse_split(split: str | None, place: object) -> None:
+    """Refuse a split of what has none, and so would be taken whole under its name.
+
+    Args:
+        split: What was asked for; "train" is what a set without splits is called.
+        place: File or directory, for the message.
+
+    Raises:
+        ValueError: Another split.
+    """
+    if split not in (None, "train"):
+        raise ValueError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
 
 
 def is_annotation_json(path: pathlib.Path) -> bool:
@@ -97,7 +112,10 @@ def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> li
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     try:
-        return _read_coco(content, folder) if "annotations" in content else _read_karpathy(content, folder, split)
+        if "annotations" in content:
+            refuse_split(split, path)
+            return _read_coco(content, folder)
+        return _read_karpathy(content, folder, split)
     except (KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "

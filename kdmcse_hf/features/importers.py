@@ -44,14 +44,29 @@ def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
     for name, entry in _stream_members(pathlib.Path(path)):
         try:
             captions = [entry["captions"]] if isinstance(entry["captions"], str) else entry["captions"]
-            image_embeds = _to_half(np.asarray(entry["image_feat"], dtype=np.float32).reshape(-1))
-            text_embeds = np.asarray(entry["lang_feat"], dtype=np.float32)
-            text_embeds = _to_half(text_embeds.reshape(len(captions), -1 if captions else len(image_embeds)))
-        except (KeyError, TypeError, ValueError) as error:
+            image_embeds = _vectors(entry, "image_feat", 1)[0]
+            text_embeds = _vectors(entry, "lang_feat", len(captions)) if captions else np.empty((0, len(image_embeds)))
+            cleaned = [" ".join(caption.split()) for caption in captions]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"{path}, image {name!r}: {error}; expected image_feat (width), captions (n), lang_feat (n, width)"
             ) from error
-        yield ImportedImage(name, image_embeds, [" ".join(caption.split()) for caption in captions], text_embeds)
+        yield ImportedImage(name, image_embeds, cleaned, text_embeds)
+
+
+def _vectors(entry: dict, name: str, count: int) -> np.ndarray:
+    """The features of an entry, (count, width) float16; also of shape (count, 1, width), and (width,) of a single one.
+
+    Raises:
+        ValueError: They have another shape: turned into this one, they would be others' features.
+    """
+    found = np.asarray(entry[name], dtype=np.float32)
+    squeezed = found[:, 0] if found.ndim == 3 and found.shape[1] == 1 else found
+    if squeezed.ndim == 1 and count == 1:
+        squeezed = squeezed[None]
+    if squeezed.ndim != 2 or len(squeezed) != count or not squeezed.size:
+        raise ValueError(f"{name} has shape {found.shape}, ({count}, width) is needed")
+    return _to_half(squeezed)
 
 
 def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) -> Iterator[ImportedImage]:
