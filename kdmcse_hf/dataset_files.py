@@ -1,5 +1,6 @@
 """Opening a `datasets` table by what its source is: a file, a directory, or a dataset on the Hub."""
 
+import glob
 import pathlib
 
 import datasets
@@ -32,5 +33,7 @@ def open_dataset(source: str, split: str | None = None) -> datasets.Dataset | da
         return table[split] if split and isinstance(table, datasets.DatasetDict) else table
     if (builder := file_builder(source)) is not None:
         options = {"sep": "\t"} if path.suffix.lower() == ".tsv" else {}
-        return datasets.load_dataset(builder, data_files=source, split="train", **options)
+        # Escaped, or the name of a file such as `a[1].txt` would be a pattern, of other files.
+        name = glob.escape(source) if path.is_file() else source
+        return datasets.load_dataset(builder, data_files=name, split="train", **options)
     return datasets.load_dataset(source, split=split)

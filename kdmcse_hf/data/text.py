@@ -33,7 +33,7 @@ def load_text(source: str, column: str | None = None) -> datasets.Dataset:
     dataset = dataset.select_columns(column)
     if column != "text":
         dataset = dataset.rename_column(column, "text")
-    return without_blank_rows(dataset, source)
+    return without_blank_rows(dataset, source)[0]
 
 
 def load_rows(source: str, argument: str) -> datasets.Dataset:
@@ -106,8 +106,11 @@ def _is_string(feature) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
 
 
-def without_blank_rows(dataset: datasets.Dataset, source: str) -> datasets.Dataset:
+def without_blank_rows(dataset: datasets.Dataset, source: str) -> tuple[datasets.Dataset, np.ndarray]:
     """Leave out rows whose `text` is empty, white space or null; a warning says how many.
+
+    Returns:
+        The other rows, and the numbers (n,) that they had.
 
     Raises:
         ValueError: all rows are blank.
@@ -119,8 +122,8 @@ def without_blank_rows(dataset: datasets.Dataset, source: str) -> datasets.Datas
     ]
     kept = np.flatnonzero(~np.concatenate(blank))
     if len(kept) == len(dataset):
-        return dataset
+        return dataset, kept
     if not len(kept):
         raise ValueError(f"{source} holds {len(dataset)} rows and all of them are blank")
     logger.warning(f"{source}: {len(dataset) - len(kept)} blank rows of {len(dataset)} are left out")
-    return dataset.select(kept)
+    return dataset.select(kept), kept
