@@ -27,7 +27,7 @@ from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
 from ..encoding.loading import load_config, load_tokenizer
 from ..encoding.sentence_encoder import SentenceEncoder
-from ..evaluation.sts import load_stsb
+from ..evaluation.sts import check_scorable, load_stsb
 from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, all_values, objective_class
@@ -179,11 +179,13 @@ def load_pairs(source: str | None) -> datasets.Dataset | None:
     if source == "held_out":
         return None
     try:
-        return load_stsb(source)
+        pairs = load_stsb(source)
     except ConnectionError as error:
         raise ConnectionError(
             f"{error}; or held_out, to judge the run by captions that are held out of training"
         ) from None
+    check_scorable(pairs, source)
+    return pairs
 
 
 def check_writable(output_dir: str) -> None:

@@ -135,7 +135,11 @@ def _check_block(column: pa.ChunkedArray, widths: dict[str, int], name: str, sou
         raise ValueError(f"column {name!r} of {source} holds {column.type}, vectors of floats are needed")
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     width = widths.setdefault(name, int(lengths[0]))
-    if (other := lengths != width).any() or width == 0:
+    if width == 0:
+        raise ValueError(
+            f"{name} of {source}: row {numbers[0]} has no values. All rows need features: extract them again"
+        )
+    if (other := lengths != width).any():
         row = int(np.argmax(other))
         raise ValueError(
             f"{name} of {source}: row {numbers[row]} has {lengths[row]} values, the first row {width}. All rows need "
