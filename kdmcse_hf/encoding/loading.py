@@ -59,7 +59,10 @@ def load_config(name: str, **source) -> PreTrainedConfig:
         FileNotFoundError, ValueError: see `load_errors`.
     """
     with load_errors(name, "configuration"):
-        return AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
+    if not isinstance(ours := getattr(config, "kdmcse", {}), dict):
+        raise ValueError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
+    return config
 
 
 def load_text_encoder(name: str, **options) -> PreTrainedModel:

@@ -190,7 +190,7 @@ class KDMCSEModel(PreTrainedModel):
         config = KDMCSEConfig.from_encoder_config(encoder.config, **overrides)
         model = cls(config, encoder)
         model.load_heads(heads, pretrained_model_name_or_path)
-        return model.to(encoder.dtype).eval()
+        return model.to(encoder.dtype).eval()  # type: ignore[arg-type]
 
     def load_heads(self, state: dict[str, torch.Tensor], source: str) -> None:
         """Put weights of heads in place; heads that `state` lacks altogether stay as they are, with a warning.

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import multiprocessing
 import pathlib
 
 import import_features
@@ -62,17 +61,6 @@ def test_text_files(name, tmp_path):
     with pytest.raises(ValueError, match=message) as error:
         load_text(write(tmp_path, name, content))
     assert name in str(error.value)
-
-
-@pytest.mark.parametrize("content", ['{"a":' * 20_000, "[" * 20_000 + "]" * 20_000, "null"])
-def test_no_file_ends_the_process(content, tmp_path):
-    """Arrow's reader of JSON did, by a signal: in a process of its own."""
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: pytest.raises(ValueError, load_text, write(tmp_path, "a.json", content))
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("text", ["a smile :[ {", "]]]}}} [", '\\"[[[[', "\\\\"])

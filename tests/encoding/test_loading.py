@@ -84,6 +84,16 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 }
 
 
+@pytest.mark.parametrize("value", [None, 3, [], "cls"])
+def test_a_kdmcse_entry_of_another_form_is_one_message(value, tmp_path):
+    folder = tiny.repository(tmp_path)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "kdmcse": value}))
+    for load in (SentenceEncoder.from_pretrained, KDMCSEModel.from_encoder, KDMCSEModel.from_pretrained):
+        with pytest.raises(ValueError, match="config.json of .* is damaged: kdmcse is"):
+            load(str(folder))
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> pathlib.Path:
     """Training files with an encoder, and a teacher with pictures."""
