@@ -146,8 +146,9 @@ def build_trainer(
     captions = read_captions(data, columns)
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
-    tokenizer = load_tokenizer(model_arguments.model_name_or_path, revision=revision, subfolder=subfolder)
     model = build_model(model_arguments, config, captions)
+    source = {"revision": revision, "subfolder": subfolder}
+    tokenizer = load_tokenizer(model_arguments.model_name_or_path, model.encoder, **source)
     if training.process_index == 0:
         log_hints(text, captions, pairs, tokenizer, data.max_length)
         warn_of_unused(model_arguments.objective, recipe)
