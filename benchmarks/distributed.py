@@ -32,7 +32,7 @@ TEACHER = 512
 def batches(options: argparse.Namespace, rows: int, rank: int, world: int) -> list[dict]:
     """As many as rounds; this process's rows of each."""
     texts = options.sentences.read_text(encoding="utf-8").splitlines()
-    collate, made = SentenceCollator(AutoTokenizer.from_pretrained(options.encoder)), []
+    collate, made = SentenceCollator(AutoTokenizer.from_pretrained(options.encoder, trust_remote_code=False)), []
     for number in range(options.rounds + 1):
         whole = [{"text": texts[(number * rows + row) % len(texts)]} for row in range(rows)]
         batch = collate(whole[rank * rows // world : (rank + 1) * rows // world])

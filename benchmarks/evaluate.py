@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--eval_dtype", choices=GOALS, default="float32", help="of ours (default: float32)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    theirs = SentenceTransformer(arguments.model, device="cpu")
+    theirs = SentenceTransformer(arguments.model, device="cpu", trust_remote_code=False)
     ours = SentenceEncoder.from_pretrained(arguments.model, eval_dtype=arguments.eval_dtype)
     for title, names in (("STS-B dev", (STS_DEV,)), ("seven STS tasks", STS_TASKS)):
         tasks = {name: load_sts_task(name, arguments.data) for name in names}

@@ -43,13 +43,13 @@ SHAPES = {
 
 def make_config(encoder: str) -> PreTrainedConfig:
     """The configuration of one of `SHAPES`, or of the encoder of a directory or Hub id."""
-    return SHAPES[encoder] if encoder in SHAPES else AutoConfig.from_pretrained(encoder)
+    return SHAPES[encoder] if encoder in SHAPES else AutoConfig.from_pretrained(encoder, trust_remote_code=False)
 
 
 def make_model(config: PreTrainedConfig, packed: bool) -> KDMCSEModel:
     """A KDMCSE model with random weights, the same each time; encoded with padding unless `packed`."""
     set_seed(0)
-    encoder = AutoModel.from_config(config)
+    encoder = AutoModel.from_config(config, trust_remote_code=False)
     values = {"objective": "kdmcse", "mask_same_image": False, "pooling": "cls"}
     model = KDMCSEModel.from_encoder(encoder, image_dim=TEACHER, text_dim=TEACHER, **values)
     if not packed:

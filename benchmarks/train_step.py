@@ -101,7 +101,7 @@ def make_sides(encoder: str, rows: int) -> dict[str, Callable]:
     arguments = TrainingArguments(output_dir="unused", use_cpu=True, learning_rate=1e-5)
     optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
     optimizer = optimizer_class([weight for weight in model.parameters() if weight.requires_grad], **options)
-    sides = {REFERENCE: padded_encoder(AutoModel.from_pretrained(encoder).train())}
+    sides = {REFERENCE: padded_encoder(AutoModel.from_pretrained(encoder, trust_remote_code=False).train())}
     steps = {name: whole_step(model, optimizer, *side) for name, side in (WHOLE_STEPS | IN_BF16).items()}
     return sides | steps | {"heads and losses alone": loss_alone(model, rows)}
 
@@ -114,7 +114,7 @@ def read_sentences(path: pathlib.Path) -> list[str]:
 
 def make_batches(sentences: list[str], encoder: str, rows: int, count: int) -> list[dict]:
     """Batches of two views, in the order in which training meets them."""
-    collate = SentenceCollator(AutoTokenizer.from_pretrained(encoder))
+    collate = SentenceCollator(AutoTokenizer.from_pretrained(encoder, trust_remote_code=False))
     sampler = MixedBatchSampler(len(sentences), 0, rows)
     return [collate([{"text": sentences[row]} for row in sampler.batch(index)]) for index in range(count)]
 

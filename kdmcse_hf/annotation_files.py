@@ -7,11 +7,45 @@ import csv
 import json
 import pathlib
 import re
+from typing import Any
 
 # Usual names of the column of captions, tried in this order.
 CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
 _FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
+
+
+def read_text(path: pathlib.Path) -> str:
+    """A file's text, without a byte-order mark.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not in UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
+
+
+def parse_json(text: str) -> Any:
+    """The content of a JSON text whose strings can be written again.
+
+    Raises:
+        ValueError: It is not JSON, its lists are too deep in one another, a number is too long, or a string holds half
+            of a surrogate pair, which is no character.
+    """
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("lists or objects are too deep in one another") from None
+    if _SURROGATE.search(text):  # seldom, and slower than reading
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a string holds {error.object[error.start]!r}, half of a character") from None
+    return content
 
 
 def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]:
@@ -24,11 +58,11 @@ def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]
     Raises:
         ValueError: A row cannot be parsed, or has no file name or no captions; it is named.
     """
-    with path.open(encoding="utf-8", newline="") as file:
-        if path.suffix == ".csv":
-            rows = list(csv.DictReader(file))
-        else:
-            rows = [_parse_line(path, number, line) for number, line in enumerate(file, start=1) if line.strip()]
+    if path.suffix == ".csv":
+        rows = _read_csv(path)
+    else:
+        lines = enumerate(read_text(path).split("\n"), start=1)
+        rows = [_parse_line(path, number, line) for number, line in lines if line.strip()]
     captions: dict[str, list] = {}
     for number, row in enumerate(rows, start=1):
         if not row.get("file_name"):
@@ -38,10 +72,18 @@ def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]
     return [(name, path.parent / name, found) for name, found in captions.items()]
 
 
+def _read_csv(path: pathlib.Path) -> list[dict]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as .csv in UTF-8: {error}") from error
+
+
 def _parse_line(path: pathlib.Path, number: int, line: str) -> dict:
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = parse_json(line)
+    except ValueError as error:
         raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise ValueError(
@@ -66,8 +108,23 @@ def read_annotations(path: pathlib.Path, folder: pathlib.Path, split: str | None
     if (path / "Sentences").is_dir():
         return read_entities(path, folder, split)
     if ".token" in path.suffixes:
+        refuse_split(split, path)
         return read_token_file(path, folder)
     return read_json(path, folder, split) if is_annotation_json(path) else None
+
+
+def refuse_split(split: str | None, place: object) -> None:
+    """Refuse a split of what has none, and so would be taken whole under its name.
+
+    Args:
+        split: What was asked for; "train" is what a set without splits is called.
+        place: File or directory, for the message.
+
+    Raises:
+        ValueError: Another split.
+    """
+    if split not in (None, "train"):
+        raise ValueError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
 
 
 def is_annotation_json(path: pathlib.Path) -> bool:
@@ -92,13 +149,17 @@ def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> li
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     try:
-        return _read_coco(content, folder) if "annotations" in content else _read_karpathy(content, folder, split)
-    except (KeyError, TypeError) as error:
+        if "annotations" in content:
+            refuse_split(split, path)
+            return _read_coco(content, folder)
+        return _read_karpathy(content, folder, split)
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
             f"(images with filename, split and sentences): {error!r} in it"
@@ -136,7 +197,7 @@ def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     captions: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         name, tab, caption = line.partition("\t")
@@ -161,12 +222,12 @@ def read_entities(path: pathlib.Path, folder: pathlib.Path, split: str | None) -
         lists = [path / f"{name}.txt" for name in split.split("+")]
         if missing := [file for file in lists if not file.is_file()]:
             raise FileNotFoundError(f"split {split}: no such file: {missing[0]}")
-        ids = [line.strip() for file in lists for line in file.read_text().split("\n") if line.strip()]
+        ids = [line.strip() for file in lists for line in read_text(file).split("\n") if line.strip()]
     else:
         ids = sorted(file.stem for file in (path / "Sentences").glob("*.txt"))
     entries = []
     for image in ids:
-        sentences = (path / "Sentences" / f"{image}.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
+        sentences = read_text(path / "Sentences" / f"{image}.txt").rstrip("\n").split("\n")
         # "[/EN#1/people Two young men] look at ..." becomes "Two young men look at ...".
         captions = [re.sub(r"\[/EN#\S+ ([^\]]*)\]", r"\1", sentence) for sentence in sentences]
         entries.append((f"{image}.jpg", folder / f"{image}.jpg", captions))

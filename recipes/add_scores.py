@@ -10,12 +10,12 @@ import pathlib
 import sys
 
 from kdmcse_hf.card.results import add_scores
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable input; anything else raises."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", type=pathlib.Path, help="directory that training wrote")
     parser.add_argument("scores", metavar="SCORES", type=pathlib.Path, help="--output_json of recipes/evaluate.py")
     return run_or_refuse("add_scores.py", run, parser.parse_args(argv))

@@ -17,7 +17,7 @@ import tarfile
 from huggingface_hub import hf_hub_download
 
 from kdmcse_hf.annotation_files import read_token_file
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.files import write_text
 
 REPOSITORY = "princeton-nlp/datasets-for-simcse"
@@ -26,7 +26,7 @@ SENTENCES = 11_914
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable input; anything else raises."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flickr8k", metavar="FILE", type=pathlib.Path, required=True, help="Flickr8k.token.txt")
     parser.add_argument("--output", metavar="DATA", type=pathlib.Path, required=True, help="folder to make")
     return run_or_refuse("get_replica_data.py", run, parser.parse_args(argv))

@@ -12,15 +12,14 @@ import argparse
 import pathlib
 import sys
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
-
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.encoding.loading import load_tokenizer
 from kdmcse_hf.model.released_checkpoints import load_released
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable input; anything else raises."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", metavar="INPUT", type=pathlib.Path, help="folder that the released code wrote")
     parser.add_argument("output", metavar="OUTPUT", type=pathlib.Path, help="new folder for the repository")
     parser.add_argument(
@@ -37,28 +36,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output.exists() and (not arguments.output.is_dir() or any(arguments.output.iterdir())):
         raise ValueError(f"OUTPUT {arguments.output} exists and is not empty: give a new folder")
     model = load_released(arguments.input, pooling=arguments.pooling)
-    tokenizer = load_tokenizer(arguments.input)
+    tokenizer = load_tokenizer(str(arguments.input), model.encoder)
+    tokenizer.init_kwargs.pop("auto_map", None)  # names code that the new repository does not bring
     model.save_pretrained(str(arguments.output))
     tokenizer.save_pretrained(str(arguments.output))
     heads = [name for name, _ in model.named_children() if name.endswith("_head")]
     print(f"{type(model.encoder).__name__}, objective {model.config.objective}, {', '.join(heads)}")
     print(f"repository: {arguments.output}")
-
-
-def load_tokenizer(directory: pathlib.Path) -> PreTrainedTokenizerBase:
-    """The folder's own tokenizer.
-
-    Raises:
-        ValueError: its files are not there; transformers would make an empty one and say nothing.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        raise ValueError(
-            f"{directory} has no tokenizer: copy the files of the one it was trained with there, such as vocab.txt "
-            "and tokenizer_config.json of bert-base-uncased"
-        )
-    tokenizer.init_kwargs.pop("auto_map", None)  # names code that the new repository does not bring
-    return tokenizer
 
 
 if __name__ == "__main__":

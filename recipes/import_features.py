@@ -14,7 +14,7 @@ import sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
@@ -25,7 +25,7 @@ SAMPLE = 2000  # captions whose features are measured
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--json", type=pathlib.Path, help="the released code's JSON of features")
     source.add_argument("--hdf5", type=pathlib.Path, help="MCSE's HDF5 file with the dataset `features`")

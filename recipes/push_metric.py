@@ -10,12 +10,14 @@ import sys
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
+from kdmcse_hf.commands.exit_status import CommandParser
+
 METRIC = pathlib.Path(__file__).resolve().parents[1] / "kdmcse_hf" / "metrics" / "sts"
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; the name of the Space is checked here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repo_id", help="USER/sts or ORGANISATION/sts: `evaluate` looks for a script of the last name")
     parser.add_argument("--private", action="store_true", help="a Space that only you see")
     arguments = parser.parse_args(argv)

@@ -31,7 +31,7 @@ from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
@@ -43,7 +43,7 @@ class RunsFailed(Exception):
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--output", type=pathlib.Path, default="reproduction", metavar="DIR", help="(%(default)s)")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="paper", help="of KDMCSE (%(default)s)")

@@ -9,7 +9,7 @@ import sys
 
 import datasets
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
@@ -24,7 +24,7 @@ ROUNDING = 0.05
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="Hub id or directory")
     parser.add_argument("--data", metavar="DIR", help="SentEval's data for both, offline; MTEB's Hub sets if absent")
     return parser.parse_args(argv)
@@ -93,7 +93,7 @@ def mteb_scores(model: str, tasks: list) -> dict[str, float]:
     import mteb
     from sentence_transformers import SentenceTransformer
 
-    result = mteb.evaluate(SentenceTransformer(model), tasks, cache=None)
+    result = mteb.evaluate(SentenceTransformer(model, trust_remote_code=False), tasks, cache=None)
     names = {MTEB_NAMES.get(name, name): name for name in STS_TASKS}
     return {names[task.task_name]: 100 * task.get_score() for task in result.task_results}
 

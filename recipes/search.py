@@ -17,7 +17,7 @@ from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, refuse_tokens, run_or_refuse
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
 
@@ -133,12 +133,14 @@ def run(arguments: argparse.Namespace) -> None:
     # A trial leaves its value only: no checkpoints, nothing to restore.
     flags = [*arguments.words, "--save_strategy", "no", "--load_best_model_at_end", "false"]
     model_arguments, data, training = parse(flags)
+    keys = explicit_keys(flags)
+    refuse_tokens(keys, "search.db")
     if not model_arguments.objective.startswith("kdmcse") or model_arguments.preset != "paper":
         raise ValueError(
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
-    trainer = build_trainer(model_arguments, data, training, explicit_keys(flags))
+    trainer = build_trainer(model_arguments, data, training, keys)
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """--trials; all other words are for recipes/train.py."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         usage="%(prog)s CONFIG.yaml [--trials N] [--key value ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

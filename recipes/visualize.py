@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def visualize(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; everything that can be refused without a model is refused here."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory, one or two of them")
     parser.add_argument(
         "--sentences", type=pathlib.Path, help="text file, a sentence a line, groups parted by blank lines"

@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from ..version import __version__
+from .exit_status import CommandParser
 from .help_texts import COMMANDS
 from .launch import launch
 
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     """Of the first word; all others are the command's."""
     width = max(map(len, COMMANDS))
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="kdmcse",
         usage="kdmcse COMMAND ...",
         description="KDMCSE sentence embeddings with a vision-language teacher.",

@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 
-from .exit_status import program_name
+from .exit_status import CommandParser, program_name
 
 # An installed package holds them as kdmcse_hf/configs; a checkout has them once, in recipes/configs.
 _PLACES = (
@@ -45,7 +45,7 @@ def find_configuration(name: str) -> pathlib.Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Print name and description of each shipped configuration, and where the files are; return 0."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.parse_args(argv)

@@ -22,7 +22,7 @@ from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
-from .exit_status import program_name
+from .exit_status import CommandParser, program_name, without_tokens
 
 EVAL_DTYPES = ("float32", "bfloat16")
 WRITERS = {".md": to_markdown, ".tex": to_latex}
@@ -34,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run(arguments)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     except Exception as error:
-        print(f"{program_name()}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {type(error).__name__}: {error}"), file=sys.stderr)
         return 1
     return 0
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line; `--data` and the output files are checked here."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="Hub id or directory")

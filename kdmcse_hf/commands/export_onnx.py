@@ -12,12 +12,12 @@ import pathlib
 import sys
 
 from ..encoding.onnx import export_onnx
-from .exit_status import program_name, run_or_refuse
+from .exit_status import CommandParser, program_name, run_or_refuse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 unusable input or the extra missing; anything else raises."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", metavar="MODEL", help="Hub id or directory")

@@ -23,14 +23,14 @@ from ..features.writer import FeatureWriter
 from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import program_name, run_or_refuse
+from .exit_status import CommandParser, program_name, run_or_refuse
 
 TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

@@ -24,14 +24,14 @@ from ..features.store import FeatureStore
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
 from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
-from .exit_status import program_name, run_or_refuse
+from .exit_status import CommandParser, program_name, run_or_refuse
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse leaves with status 2 on unusable arguments."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", type=pathlib.Path, metavar="DIR", help="captions with features")

@@ -13,12 +13,12 @@ import sys
 from ..hub.failure_note import remove_note
 from ..hub.push import push_repository
 from ..hub.worker_client import Target
-from .exit_status import program_name
+from .exit_status import CommandParser, program_name, without_tokens
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 pushed and verified, 2 no whole repository or no allowed name, 1 any other failure."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", metavar="DIR", help="model repository on this machine")
@@ -31,13 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         pushed = push_repository(arguments.directory, target, deadline=arguments.timeout)
     except (ValueError, FileNotFoundError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{program_name()}: not pushed: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: not pushed: {error}"), file=sys.stderr)
         return 1
     if pushed.problem:
-        print(f"{program_name()}: {pushed}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {pushed}"), file=sys.stderr)
         return 1
     remove_note(arguments.directory)
     print(pushed)

@@ -14,12 +14,12 @@ import pathlib
 import sys
 
 from ..report.page import write_report
-from .exit_status import program_name
+from .exit_status import CommandParser, program_name, without_tokens
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 written, 2 unusable arguments or input or a missing library, 1 any other failure."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directories", nargs="+", metavar="DIR", help="output_dir of a training run")
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
         print(f"{program_name()}: the page could not be written: {error}", file=sys.stderr)

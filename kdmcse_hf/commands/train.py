@@ -17,7 +17,7 @@ import torch
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, set_seed
+from transformers import PreTrainedConfig, set_seed
 from transformers.utils import logging
 
 from ..data.captions import load_captions
@@ -25,8 +25,9 @@ from ..data.hints import data_hints
 from ..data.image_sets import check_image_count, one_caption_an_image
 from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
+from ..encoding.loading import load_config, load_tokenizer
 from ..encoding.sentence_encoder import SentenceEncoder
-from ..evaluation.sts import load_stsb
+from ..evaluation.sts import check_scorable, load_stsb
 from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
 from ..model.objectives import KDMCSE, all_values, objective_class
@@ -41,7 +42,7 @@ from ..training.judges import encoder_score
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
-from .exit_status import STOPPED_BY_CTRL_C, program_name
+from .exit_status import STOPPED_BY_CTRL_C, program_name, without_tokens
 from .short_logs import show_short_logs
 from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
@@ -123,10 +124,8 @@ def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | Non
 def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     """Of the encoder or KDMCSE checkpoint to start from."""
     try:
-        # Said to be false, or transformers would ask at a terminal whether to run what the repository brings.
-        source = {"revision": arguments.model_revision, "trust_remote_code": False}
-        return AutoConfig.from_pretrained(arguments.model_name_or_path, **source)
-    except (OSError, ValueError) as error:
+        return load_config(arguments.model_name_or_path, revision=arguments.model_revision)
+    except (FileNotFoundError, ValueError) as error:
         raise ValueError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
 
 
@@ -145,9 +144,9 @@ def build_trainer(
     captions = read_captions(data, columns)
     revision = model_arguments.model_revision
     _, subfolder = find_pooling(model_arguments.model_name_or_path, model_arguments.pooling, revision)
-    source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
-    tokenizer = AutoTokenizer.from_pretrained(model_arguments.model_name_or_path, **source)
     model = build_model(model_arguments, config, captions)
+    source = {"revision": revision, "subfolder": subfolder}
+    tokenizer = load_tokenizer(model_arguments.model_name_or_path, model.encoder, **source)
     if training.process_index == 0:
         log_hints(text, captions, pairs, tokenizer, data.max_length)
         warn_of_unused(model_arguments.objective, recipe)
@@ -179,11 +178,13 @@ def load_pairs(source: str | None) -> datasets.Dataset | None:
     if source == "held_out":
         return None
     try:
-        return load_stsb(source)
+        pairs = load_stsb(source)
     except ConnectionError as error:
         raise ConnectionError(
             f"{error}; or held_out, to judge the run by captions that are held out of training"
         ) from None
+    check_scorable(pairs, source)
+    return pairs
 
 
 def check_writable(output_dir: str) -> None:
@@ -245,7 +246,7 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     try:
         trainer = build_trainer(model, data, training, recipe)
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(f"{program_name()}: {error}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     show_short_logs(trainer)
     try:
@@ -253,7 +254,7 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
         if (message := advice_for(error, trainer)) is None:
             raise
-        print(f"{program_name()}: {message}", file=sys.stderr)
+        print(without_tokens(f"{program_name()}: {message}"), file=sys.stderr)
         return 2 if isinstance(error, ResumeError) else 1
     if trainer.interrupted:
         print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")

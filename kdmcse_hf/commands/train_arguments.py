@@ -21,7 +21,7 @@ from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
 from ..training.training_args import KDMCSETrainingArguments
 from .configs import find_configuration, shipped_configurations
-from .exit_status import program_name
+from .exit_status import CommandParser, program_name, without_tokens
 from .train_help import arrange
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
@@ -113,6 +113,10 @@ class DataArguments:
     )
 
 
+class TrainParser(CommandParser, HfArgumentParser):
+    """Of dataclasses, with messages that repeat no token."""
+
+
 def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
     """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
 
@@ -135,7 +139,7 @@ def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainin
         model.objective = load_objective(model.objective)
         return model, data, training
     except (ValueError, OSError, ImportError) as error:
-        argparse.ArgumentParser().exit(2, f"{program_name()}: {error}\n")
+        argparse.ArgumentParser().exit(2, without_tokens(f"{program_name()}: {error}") + "\n")
 
 
 def explicit_keys(argv: list[str]) -> dict:
@@ -192,7 +196,7 @@ def _last(flags: list[str], name: str) -> str | None:
 
 def _parser() -> HfArgumentParser:
     """A parser of all keys; `null` stands for no value wherever that is the default."""
-    parser = HfArgumentParser(
+    parser = TrainParser(
         [model_arguments(), DataArguments, KDMCSETrainingArguments],  # type: ignore[list-item]
         prog=program_name(),
         usage=f"{program_name()} [CONFIG.yaml or NAME] [--key value ...]",

@@ -29,7 +29,8 @@ def load_annotations(source: str) -> datasets.Dataset | None:
         raise ValueError(f"multimodal_dataset: {error}") from error
     if entries is None:
         return None
-    cleaned = [[" ".join(caption.split()) for caption in captions] for _, _, captions in entries]
+    strings = ([caption for caption in captions if isinstance(caption, str)] for _, _, captions in entries)
+    cleaned = [[" ".join(caption.split()) for caption in captions] for captions in strings]
     rows = [(text, image) for image, captions in enumerate(cleaned) for text in captions if text]
     if not rows:
         raise ValueError(f"multimodal_dataset {source} has no captions of its training split")

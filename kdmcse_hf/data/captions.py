@@ -51,7 +51,8 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
         )
     check_strings(dataset, "text", source)
     read = [name for name in (*needed, "image_id") if name in dataset.column_names]
-    return Captions(without_blank_rows(dataset.select_columns(read), source), source)
+    rows, numbers = without_blank_rows(dataset.select_columns(read), source)
+    return Captions(rows, source, numbers)
 
 
 class Captions:
@@ -60,6 +61,7 @@ class Captions:
     Args:
         dataset: columns `text` and, as far as needed, `image_embeds`, `text_embeds` and `image_id`.
         source: name of the dataset in messages.
+        numbers: (len(self),) number of each row in the source, for messages, where rows were left out.
 
     Attributes:
         image_ids: (len(self),) int64, the image of each caption.
@@ -68,14 +70,16 @@ class Captions:
         ValueError: features differ in width or are not finite; the message names the row.
     """
 
-    def __init__(self, dataset: datasets.Dataset, source: str):
+    def __init__(self, dataset: datasets.Dataset, source: str, numbers: np.ndarray | None = None):
         self.source = source
-        widths = _checked_widths(dataset, source)
+        self._numbers = np.arange(len(dataset)) if numbers is None else numbers
+        widths = _checked_widths(dataset, source, self._numbers)
         self.image_dim, self.text_dim = widths.get("image_embeds"), widths.get("text_embeds")
         self._features = list(widths)
         # Without `image_id` every caption counts as one of a different image.
-        self.image_ids = _image_numbers(dataset) if "image_id" in dataset.column_names else np.arange(len(dataset))
-        self._names = dataset.select_columns("image_id") if "image_id" in dataset.column_names else None
+        has_images = "image_id" in dataset.column_names
+        self.image_ids = _image_numbers(dataset, source) if has_images else np.arange(len(dataset))
+        self._names = dataset.select_columns("image_id") if has_images else None
         self._dataset = dataset.select_columns(["text", *widths]).with_format("arrow")
 
     @property
@@ -101,10 +105,16 @@ class Captions:
         """The `image_id` of some captions as text, or the number of the row where there is none."""
         indices = [int(index) for index in indices]
         names = [None] * len(indices) if self._names is None else self._names[indices]["image_id"]
-        return [f"row {row}" if name is None else str(name) for row, name in zip(indices, names, strict=True)]
+        rows = self._numbers[indices].tolist()
+        return [f"row {row}" if _is_missing(name) else str(name) for row, name in zip(rows, names, strict=True)]
 
 
-def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
+def _is_missing(value: object) -> bool:
+    """None, and NaN, which pandas writes in its place."""
+    return value is None or value != value
+
+
+def _checked_widths(dataset: datasets.Dataset, source: str, numbers: np.ndarray) -> dict[str, int]:
     """Check all features, and return the width of each column of them."""
     names = [name for name in FEATURES if name in dataset.column_names]
     widths: dict[str, int] = {}
@@ -114,27 +124,33 @@ def _checked_widths(dataset: datasets.Dataset, source: str) -> dict[str, int]:
     bar = tqdm(total=len(dataset), desc="checking features", unit=" rows", disable=len(dataset) < 10 * _SCAN_ROWS)
     for block, table in enumerate(blocks):
         for name in names:
-            _check_block(table[name], widths, name, source, block * _SCAN_ROWS)
+            start = block * _SCAN_ROWS
+            _check_block(table[name], widths, name, source, numbers[start : start + len(table)])
         bar.update(len(table))
     return widths
 
 
-def _check_block(column: pa.ChunkedArray, widths: dict[str, int], name: str, source: str, start: int) -> None:
+def _check_block(column: pa.ChunkedArray, widths: dict[str, int], name: str, source: str, numbers: np.ndarray) -> None:
     if not _is_float_list(column.type):
         raise ValueError(f"column {name!r} of {source} holds {column.type}, vectors of floats are needed")
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     width = widths.setdefault(name, int(lengths[0]))
-    if (other := lengths != width).any() or width == 0:
+    if width == 0:
+        raise ValueError(
+            f"{name} of {source}: row {numbers[0]} has no values. All rows need features: extract them again"
+        )
+    if (other := lengths != width).any():
         row = int(np.argmax(other))
         raise ValueError(
-            f"{name} of {source}: row {start + row} has {lengths[row]} values, the first row {width}. All rows need "
+            f"{name} of {source}: row {numbers[row]} has {lengths[row]} values, the first row {width}. All rows need "
             "features of one teacher: extract them again"
         )
-    finite = np.isfinite(_matrix(column)).all(axis=1)
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(_matrix(column).astype(np.float32)).all(axis=1)  # as `rows` gives them
     if not finite.all():
-        row = start + int(np.argmin(finite))
         raise ValueError(
-            f"{name} of {source}: row {row} holds NaN or infinite values. Extract it again or drop the row"
+            f"{name} of {source}: row {numbers[np.argmin(finite)]} holds NaN or infinite values, or values beyond "
+            "float32. Extract it again or drop the row"
         )
 
 
@@ -150,12 +166,19 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return values.reshape(len(column), -1)
 
 
-def _image_numbers(dataset: datasets.Dataset) -> np.ndarray:
-    """Numbers (n,) int64 in place of the values of `image_id`, which may have any type.
+def _image_numbers(dataset: datasets.Dataset, source: str) -> np.ndarray:
+    """Numbers (n,) int64 in place of the values of `image_id`: numbers, strings, dates.
 
-    Rows with equal values have equal numbers. Each row without a value gets a number of its own.
+    Rows with equal values have equal numbers. Each row without a value, or with NaN, gets a number of its own.
+
+    Raises:
+        ValueError: the column holds lists or structs.
     """
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
+    if pa.types.is_nested(column.type):
+        raise ValueError(f"column 'image_id' of {source} holds {column.type}, numbers or strings are needed")
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()
     alone = -1 - np.arange(len(encoded))
     return np.where(encoded.is_valid(), encoded.indices.fill_null(0), alone)

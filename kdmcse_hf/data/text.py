@@ -12,6 +12,9 @@ from ..dataset_files import BUILDERS, file_builder, open_dataset
 
 logger = logging.get_logger(__name__)
 
+# What `datasets` says of a file without rows.
+_NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")
+
 
 def load_text(source: str, column: str | None = None) -> datasets.Dataset:
     """Load the sentences to train on.
@@ -33,7 +36,7 @@ def load_text(source: str, column: str | None = None) -> datasets.Dataset:
     dataset = dataset.select_columns(column)
     if column != "text":
         dataset = dataset.rename_column(column, "text")
-    return without_blank_rows(dataset, source)
+    return without_blank_rows(dataset, source)[0]
 
 
 def load_rows(source: str, argument: str) -> datasets.Dataset:
@@ -60,13 +63,17 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
         raise ValueError(f"{argument} {source} is empty")
     try:
         rows = open_dataset(source)
-    except (datasets.exceptions.DatasetGenerationError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-        cause = error.__cause__ or error
-        raise ValueError(f"{argument} {source} cannot be read as {builder or 'a dataset'}: {cause}") from error
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         raise FileNotFoundError(
             f"{argument} {source} is no local file or directory, and the Hub says: {error}"
         ) from error
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each reader, and Arrow behind it, has errors of its own
+        cause = error.__cause__ or error
+        if any(words in str(cause) for words in _NO_ROWS):
+            raise ValueError(f"{argument} {source} is empty: it has no rows") from error
+        raise ValueError(f"{argument} {source} cannot be read as {builder or 'a dataset'}: {cause}") from error
     rows = _training_split(rows, source, argument)
     if not len(rows):
         raise ValueError(f"{argument} {source} is empty")
@@ -106,21 +113,28 @@ def _is_string(feature) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
 
 
-def without_blank_rows(dataset: datasets.Dataset, source: str) -> datasets.Dataset:
+def without_blank_rows(dataset: datasets.Dataset, source: str) -> tuple[datasets.Dataset, np.ndarray]:
     """Leave out rows whose `text` is empty, white space or null; a warning says how many.
 
+    Returns:
+        The other rows, and the numbers (n,) that they had.
+
     Raises:
-        ValueError: all rows are blank.
+        ValueError: all rows are blank, or one is no text in UTF-8.
     """
     arrow = dataset.select_columns("text").with_format("arrow")
-    blank = [
-        pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0), True).to_numpy()
-        for table in arrow.iter(batch_size=100_000)
-    ]
+    blank = []
+    for table in arrow.iter(batch_size=100_000):
+        try:
+            table["text"].validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{source} holds text that is not UTF-8 ({error}): save it in UTF-8") from error
+        trimmed = pc.utf8_trim_whitespace(table["text"])
+        blank.append(pc.fill_null(pc.equal(pc.utf8_length(trimmed), 0), True).to_numpy())
     kept = np.flatnonzero(~np.concatenate(blank))
     if len(kept) == len(dataset):
-        return dataset
+        return dataset, kept
     if not len(kept):
         raise ValueError(f"{source} holds {len(dataset)} rows and all of them are blank")
     logger.warning(f"{source}: {len(dataset) - len(kept)} blank rows of {len(dataset)} are left out")
-    return dataset.select(kept)
+    return dataset.select(kept), kept

@@ -4,9 +4,10 @@ import json
 import pathlib
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 from transformers.utils import cached_file, logging
 
+from .loading import load_config, load_errors
 from .pooling import POOLINGS
 
 logger = logging.get_logger(__name__)
@@ -51,15 +52,10 @@ def contradicted_pooling(name_or_path: str, pooling: str, revision: str = "main"
 
 def _modules(name_or_path: str, revision: str) -> tuple[dict[str, str], PreTrainedConfig]:
     """Kind and folder of sentence-transformers' modules, and the encoder's configuration."""
-    try:
+    with load_errors(name_or_path, "model"):
         modules = _read_json(name_or_path, revision, "modules.json") or []
         kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
-        folder = kinds.get("Transformer", "")
-        return kinds, AutoConfig.from_pretrained(
-            name_or_path, subfolder=folder, revision=revision, trust_remote_code=False
-        )
-    except OSError as error:
-        raise FileNotFoundError(f"no model can be had at {name_or_path!r}: {error}") from None
+    return kinds, load_config(name_or_path, subfolder=kinds.get("Transformer", ""), revision=revision)
 
 
 def _declared(name_or_path: str, revision: str, kinds: dict[str, str], config: PreTrainedConfig) -> str | None:

@@ -11,9 +11,10 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoModel, AutoTokenizer, BatchEncoding, PreTrainedModel
+from transformers import BatchEncoding, PreTrainedModel
 
 from .declared_pooling import find_pooling, write_sentence_transformers_files
+from .loading import load_text_encoder, load_tokenizer
 from .pooling import pool
 
 # Lengths and a batch other than those that the export is traced with.
@@ -65,13 +66,13 @@ def export_onnx(model: str, output: pathlib.Path, pooling: str | None = None) ->
 
     Raises:
         ImportError: a package of the extra `onnx` is missing.
+        FileNotFoundError, ValueError: there is no whole text encoder with its tokenizer; see `loading`.
         RuntimeError: the graph's embeddings differ from torch's; the file is taken back.
     """
     check_extra()
     pooling, subfolder = find_pooling(model, pooling)
-    source = {"subfolder": subfolder, "trust_remote_code": False}
-    encoder = AutoModel.from_pretrained(model, dtype=torch.float32, **source).eval()
-    tokenizer = AutoTokenizer.from_pretrained(model, **source)
+    encoder = load_text_encoder(model, subfolder=subfolder, dtype=torch.float32).eval()
+    tokenizer = load_tokenizer(model, encoder, subfolder=subfolder)
     module = SentenceModule(encoder, pooling)
     path = output / "onnx" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from accelerate import PartialState
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .declared_pooling import find_pooling
 from .embed import embed_sentences
 from .encode_all import CPU_SENTENCES, encode_all
+from .loading import load_text_encoder, load_tokenizer
 from .pooling import POOLINGS
 from .precision import AUTO, computed_in, evaluation_dtype
 from .support import packing_support
@@ -58,10 +59,13 @@ class SentenceEncoder:
         Args:
             pooling: see `find_pooling` for what `None` takes.
             options: `batch_size`, `max_length` and `eval_dtype` of the class.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no whole text encoder with its tokenizer; see `loading`.
         """
         pooling, subfolder = find_pooling(name_or_path, pooling)
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, subfolder=subfolder)
-        model = AutoModel.from_pretrained(name_or_path, subfolder=subfolder)
+        model = load_text_encoder(name_or_path, subfolder=subfolder)
+        tokenizer = load_tokenizer(name_or_path, model, subfolder=subfolder)
         return cls(model.to(PartialState().device), tokenizer, pooling, **options)
 
     def encode(self, sentences: list[str]) -> np.ndarray:

@@ -122,10 +122,9 @@ def parse_score(text: str, path: pathlib.Path | str, row: int, low: float, high:
         ValueError: the text is not a finite number between `low` and `high`.
     """
     try:
-        score = float(text)
-    except (TypeError, ValueError):
+        score = math.nan if isinstance(text, bool) or "_" in str(text) else float(text)  # Python reads 1_0 as 10
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not (math.isfinite(score) and low <= score <= high):
-        allowed = f"a number between {low} and {high}" if math.isfinite(high) else "a finite number"
-        raise ValueError(f"{path}, row {row}: the score is {text!r}, expected {allowed}")
+        raise ValueError(f"{path}, row {row}: the score is {text!r:.40}, expected a number between {low} and {high}")
     return score

@@ -2,8 +2,6 @@
 
 import csv
 import hashlib
-import json
-import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +10,7 @@ import datasets
 import numpy as np
 import torch
 
+from ..annotation_files import parse_json
 from ..encoding.sentence_encoder import SentenceEncoder
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
@@ -20,6 +19,7 @@ from .senteval import Subsets, parse_score, read_sick, read_stsb, read_year
 from .tasks import STS_DEV
 
 COLUMNS = ["sentence1", "sentence2", "score"]
+LARGEST_SCORE = 1e100  # squares of larger ones are infinite
 # SHA-256 of the 1,500 gold scores of STS-B dev, sorted, with three decimals.
 _STSB_DEV = "a8fa2f1c4ecb02e6d4d821617e9102cd183beb0dcae1c8774e50984cd18e6437"
 
@@ -54,7 +54,7 @@ def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset
     Args:
         source: `None` for the Hub's `mteb/stsbenchmark-sts`; a SentEval data directory (the one that holds
             `STS/STSBenchmark`, or `STSBenchmark` itself); or one csv, tsv, json or jsonl file with the columns below,
-            whose scores may be any finite numbers.
+            whose scores may be any numbers up to 1e100.
         split: `train`, `validation` or `test`. A single file has no splits and ignores it.
 
     Returns:
@@ -63,7 +63,7 @@ def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset
     Raises:
         FileNotFoundError: `source`, or the split's file in it, does not exist.
         ValueError: the split or the kind of file is unknown, a column is missing, there are no pairs, or a score is
-            not a finite number (in STS-B: a number between 0 and 5). The message names the file and the row.
+            out of range or no number (in STS-B: between 0 and 5). The message names the file and the row.
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"split={split!r} is not one of 'train', 'validation', 'test'")
@@ -74,6 +74,23 @@ def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset
     else:
         subsets = read_stsb(pathlib.Path(source), split)
     return _to_dataset(subsets)
+
+
+def check_scorable(pairs: datasets.Dataset, source: str | None) -> None:
+    """Refuse pairs of which every evaluation would fail, before anything is trained.
+
+    Args:
+        pairs: of `load_stsb`.
+        source: where they are from, for the message.
+
+    Raises:
+        ValueError: their gold scores are all equal, or there is one pair: nothing can be correlated with them.
+    """
+    if len(set(pairs["score"])) < 2:
+        raise ValueError(
+            f"{source}: all gold scores of its pairs ({len(pairs)}) are {pairs['score'][0]}, so that nothing can be "
+            "correlated with them: give pairs of different scores"
+        )
 
 
 def load_sts_task(name: str, data: str | None) -> Subsets:
@@ -143,7 +160,7 @@ def _load_file(path: pathlib.Path) -> datasets.Dataset:
         for column in COLUMNS[:2]:
             if not isinstance(row[column], str):
                 raise ValueError(f"{path}, row {number}: {column} is {row[column]!r}, expected text")
-        row["score"] = parse_score(row["score"], path, number, -math.inf, math.inf)
+        row["score"] = parse_score(row["score"], path, number, -LARGEST_SCORE, LARGEST_SCORE)
     return _to_dataset({"": [tuple(row[column] for column in COLUMNS) for row in rows]})
 
 
@@ -158,10 +175,11 @@ def _read_records(path: pathlib.Path) -> list[dict]:
                 return list(csv.DictReader(file))
             if path.suffix == ".tsv":  # no quoting rules, as in SentEval
                 return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-            records = (
-                json.load(file) if path.suffix == ".json" else [json.loads(line) for line in file if line.strip()]
-            )
-    except (json.JSONDecodeError, csv.Error, UnicodeDecodeError) as error:
+            content = file.read()
+        lines = [content] if path.suffix == ".json" else [line for line in content.split("\n") if line.strip()]
+        records = [parse_json(line) for line in lines]
+        records = records[0] if path.suffix == ".json" else records
+    except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise ValueError(f"{path} must hold a list of objects with {COLUMNS}")

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TextIO
 
 import numpy as np
 
+from ..annotation_files import read_text
 from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
 
 CHUNK = 1 << 20  # characters read at once
@@ -41,17 +43,39 @@ def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
         FileNotFoundError: There is no such file.
         ValueError: The file is cut short or of another form, or an entry's features do not fit its captions.
     """
+    seen = set()
     for name, entry in _stream_members(pathlib.Path(path)):
+        if name in seen:
+            raise ValueError(f"{path} holds image {name!r} twice: keep one")
+        seen.add(name)
         try:
             captions = [entry["captions"]] if isinstance(entry["captions"], str) else entry["captions"]
-            image_embeds = _to_half(np.asarray(entry["image_feat"], dtype=np.float32).reshape(-1))
-            text_embeds = np.asarray(entry["lang_feat"], dtype=np.float32)
-            text_embeds = _to_half(text_embeds.reshape(len(captions), -1 if captions else len(image_embeds)))
-        except (KeyError, TypeError, ValueError) as error:
+            if not isinstance(captions, list):
+                raise TypeError(f"captions is a {type(captions).__name__}")
+            image_embeds = _vectors(entry, "image_feat", 1)[0]
+            text_embeds = _vectors(entry, "lang_feat", len(captions)) if captions else np.empty((0, len(image_embeds)))
+            cleaned = [" ".join(caption.split()) for caption in captions]
+            "".join([name, *cleaned]).encode()  # half of a surrogate pair is no character, and cannot be stored
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(
                 f"{path}, image {name!r}: {error}; expected image_feat (width), captions (n), lang_feat (n, width)"
             ) from error
-        yield ImportedImage(name, image_embeds, [" ".join(caption.split()) for caption in captions], text_embeds)
+        yield ImportedImage(name, image_embeds, cleaned, text_embeds)
+
+
+def _vectors(entry: dict, name: str, count: int) -> np.ndarray:
+    """The features of an entry, (count, width) float16; also of shape (count, 1, width), and (width,) of a single one.
+
+    Raises:
+        ValueError: They have another shape: turned into this one, they would be others' features.
+    """
+    found = np.asarray(entry[name], dtype=np.float32)
+    squeezed = found[:, 0] if found.ndim == 3 and found.shape[1] == 1 else found
+    if squeezed.ndim == 1 and count == 1:
+        squeezed = squeezed[None]
+    if squeezed.ndim != 2 or len(squeezed) != count or not squeezed.size:
+        raise ValueError(f"{name} has shape {found.shape}, ({count}, width) is needed")
+    return _to_half(squeezed)
 
 
 def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) -> Iterator[ImportedImage]:
@@ -73,17 +97,27 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
     for file in (path, captions_path):
         if not pathlib.Path(file).is_file():
             raise FileNotFoundError(f"{file}: no such file")
-    with open(captions_path, encoding="utf-8") as file:  # type: ignore[assignment]
-        captions = [" ".join(line.split()) for line in file]  # type: ignore[union-attr]
-    with h5py.File(path, "r") as file:
+    lines = read_text(pathlib.Path(captions_path)).split("\n")
+    captions = [" ".join(line.split()) for line in (lines if lines[-1] else lines[:-1])]
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path} is no whole HDF5 file ({error}): fetch it again") from error
+    with file:
         features = file.get("features")
-        if features is None or features.ndim != 2 or len(features) != len(captions):
-            found = f"dataset features of shape {features.shape}" if features is not None else f"datasets {list(file)}"
+        if not isinstance(features, h5py.Dataset) or features.dtype.kind not in "fiu":
+            raise ValueError(f"{path} holds {list(file)}, a dataset `features` of numbers is needed")
+        if features.ndim != 2 or len(features) != len(captions) or not features.size:
             raise ValueError(
-                f"{path} has {found}, {captions_path} has {len(captions)} lines: they do not belong together"
+                f"{path} has dataset features of shape {features.shape}, {captions_path} has {len(captions)} lines: "
+                "they do not belong together"
             )
         for start in range(0, len(captions), 1024):
-            for row, vector in enumerate(_to_half(features[start : start + 1024]), start=start):
+            try:
+                block = _to_half(features[start : start + 1024])
+            except ValueError as error:
+                raise ValueError(f"{path}, rows {start} to {start + 1023}: {error}") from error
+            for row, vector in enumerate(block, start=start):
                 yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
 
 
@@ -148,25 +182,38 @@ def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
     """Keys and values of the single JSON object in a file, of which a few megabytes are in memory at a time."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    with path.open(encoding="utf-8-sig") as file:
+        try:
+            yield from _members(path, file)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not text in UTF-8: {error}") from error
+        except RecursionError:
+            raise ValueError(f"{path} holds lists or objects too deep in one another") from None
+
+
+def _members(path: pathlib.Path, file: TextIO) -> Iterator[tuple[str, dict]]:
     decoder = json.JSONDecoder()
-    with path.open(encoding="utf-8") as file:
-        text, position = file.read(CHUNK), 1
-        if not text.startswith("{"):
-            raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
-        while True:
-            try:
-                start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
-                if text[start] == "}":
-                    return
-                key, end = decoder.raw_decode(text, start)
-                value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())  # type: ignore[union-attr]
-            except (json.JSONDecodeError, IndexError) as error:  # the entry is longer than the buffer
-                rest = text[position:]
-                more = file.read(max(CHUNK, len(rest)))
-                if not more or len(rest) > LARGEST_ENTRY:
-                    what = "is cut short" if not more else "is not JSON"
-                    raise ValueError(f"{path} {what} after {rest[:60]!r}: fetch it again") from error
-                text, position = rest + more, 0
-                continue
-            yield key, value
-            position = end
+    text, position = file.read(CHUNK), 1
+    if not text.startswith("{"):
+        raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
+    while True:
+        try:
+            start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
+            if text[start] == "}":
+                break
+            key, end = decoder.raw_decode(text, start)
+            value, end = decoder.raw_decode(text, SEPARATORS.match(text, end).end())  # type: ignore[union-attr]
+        except (json.JSONDecodeError, IndexError) as error:  # the entry is longer than the buffer
+            rest = text[position:]
+            more = file.read(max(CHUNK, len(rest)))
+            if not more or len(rest) > LARGEST_ENTRY:
+                what = "is cut short" if not more else "is not JSON"
+                raise ValueError(f"{path} {what} after {rest[:60]!r}: fetch it again") from error
+            text, position = rest + more, 0
+            continue
+        except ValueError as error:  # a number of thousands of digits
+            raise ValueError(f"{path} cannot be read after {text[position : position + 60]!r}: {error}") from error
+        yield key, value
+        position = end
+    if rest := (text[start + 1 :] + file.read(CHUNK)).strip():
+        raise ValueError(f"{path} goes on after its end with {rest[:60]!r}: it must be one object")

@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
-from ..files import sha256
+from .verification import manifest_checksum, map_table, matrix, verify
 from .writer import FORMAT
 
 
@@ -31,8 +31,8 @@ class _Shard:
 class FeatureStore:
     """The captions of a feature directory with their features, as `CaptionFeatures`.
 
-    Opening a directory reads its manifest and the sizes of its files, but no features. A shard is mapped into memory
-    when a row of it is read for the first time.
+    The first opening reads the whole directory and compares its checksums, later ones its manifest and the sizes and
+    times of its files. A shard is mapped into memory when a row of it is read for the first time.
 
     Attributes:
         path: The directory.
@@ -57,21 +57,16 @@ class FeatureStore:
 
         Raises:
             FileNotFoundError: This is not a feature directory, or one of its files is missing.
-            ValueError: It is unfinished or of another format, or a file does not have the size with which it was
-                written.
+            ValueError: It is unfinished or of another format, or a file is not the one that was written.
         """
         path = pathlib.Path(path)
         if not cls.is_store(path):
             raise FileNotFoundError(f"{path} is not a feature directory: `kdmcse extract-features` makes one")
         if not (path / "manifest.json").is_file():
             raise ValueError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"{path} has format {manifest['format']}, this version reads {FORMAT}: extract it again")
-        for shard in manifest["shards"]:
-            for file in (shard["captions"], shard["images"]):
-                _check_size(path / file["file"], file["bytes"])
-        return cls(path, manifest)
+        store = cls(path, _read_manifest(path))
+        verify(path, store.manifest)
+        return store
 
     @staticmethod
     def is_store(path: str | os.PathLike) -> bool:
@@ -159,50 +154,68 @@ class FeatureStore:
         return table.with_transform(join)
 
     def verify(self) -> None:
-        """Compare the checksum of every file with the manifest, which reads the whole directory once.
+        """Read the whole directory again, as the first opening does, and compare checksums and values.
 
         Raises:
-            ValueError: A file does not have the content with which it was written.
+            FileNotFoundError, ValueError: A file is missing, or not the one that was written.
         """
-        for shard in self.manifest["shards"]:
-            for file in (shard["captions"], shard["images"]):
-                if sha256(self.path / file["file"]) != file["sha256"]:
-                    raise ValueError(
-                        f"{self.path / file['file']} is damaged: run the command that made {self.path} again, "
-                        "it redoes damaged shards"
-                    )
+        verify(self.path, self.manifest, again=True)
 
     def _shard(self, number: int) -> _Shard:
         if self._shards[number] is None:
             files = self.manifest["shards"][number]
-            captions = _map_batch(self.path / files["captions"]["file"])
-            images = _map_batch(self.path / files["images"]["file"])
+            captions = map_table(self.path / files["captions"]["file"])
+            images = map_table(self.path / files["images"]["file"])
             text_embeds = np.empty((captions.num_rows, 0), dtype=np.float16)
             self._shards[number] = _Shard(
                 texts=captions.column("text"),
                 image_ids=images.column("image_id").to_numpy(),
                 image_names=images.column("image"),
                 caption_image_ids=captions.column("image_id").to_numpy(),
-                image_embeds=_matrix(images.column("image_embeds")),
-                text_embeds=_matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
+                image_embeds=matrix(images.column("image_embeds")),
+                text_embeds=matrix(captions.column("text_embeds")) if self.text_dim else text_embeds,
             )
         return self._shards[number]  # type: ignore[return-value]
 
 
-def _check_size(path: pathlib.Path, size: int) -> None:
+# What a manifest holds.
+_COUNTS = ("image_dim", "text_dim", "images", "captions", "captions_cut")
+_KEYS = {"format", "teacher", "source", "options", *_COUNTS, "problems", "shards", "sha256"}
+
+
+def _read_manifest(directory: pathlib.Path) -> dict:
+    """The manifest of a directory.
+
+    Raises:
+        ValueError: It is not what was written, or of another format.
+    """
+    path = directory / "manifest.json"
     try:
-        found = path.stat().st_size
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: run the command that made the directory again") from None
-    if found != size:
-        raise ValueError(f"{path} has {found} bytes, {size} were written: run the command that made it again")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        found = manifest["format"]
+        whole = found != FORMAT or _is_whole(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        found, whole = FORMAT, False
+    if found != FORMAT:
+        raise ValueError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
+    if not whole:
+        raise ValueError(f"{path} is damaged: run the command that made {directory} again, it writes it anew")
+    return manifest
 
 
-def _map_batch(path: pathlib.Path) -> pa.RecordBatch:
-    # Closing the file frees its descriptor, of which a process has few, while the arrays keep the mapping alive.
-    with pa.memory_map(str(path)) as file:
-        return pa.ipc.open_stream(file).read_next_batch()
+def _is_whole(manifest: dict) -> bool:
+    """Whether a manifest is what was written; those written before they had a checksum must agree with themselves.
 
-
-def _matrix(vectors: pa.FixedSizeListArray) -> np.ndarray:
-    return vectors.flatten().to_numpy(zero_copy_only=True).reshape(len(vectors), vectors.type.list_size)
+    Raises:
+        KeyError, TypeError, AttributeError: It has another form.
+    """
+    shards, checksum = manifest["shards"], manifest_checksum(manifest)
+    for table in (shard[kind] for shard in shards for kind in ("captions", "images")):
+        if not (isinstance(table["file"], str) and type(table["bytes"]) is int and len(table["sha256"]) == 64):
+            return False
+    return (
+        manifest.keys() <= _KEYS
+        and all(type(manifest[name]) is int for name in _COUNTS)
+        and all(manifest[kind] == sum(shard[kind]["rows"] for shard in shards) for kind in ("captions", "images"))
+        and manifest.get("sha256", checksum) == checksum
+    )

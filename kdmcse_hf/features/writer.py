@@ -5,6 +5,7 @@
     DIR/shards/00000.json ...             rows, bytes, checksums and problems of each shard; written after its tables
     DIR/settings.json                     settings of the run that began it; a run with other settings is refused
     DIR/manifest.json, problems.jsonl     written when all shards are complete
+    DIR/verified.json                     files that the first opening found whole, see verification.py
 
 `DIR` and `DIR/images` are also directories as `datasets.Dataset.save_to_disk` writes them.
 """
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..files import TEMPORARY_SUFFIX, replacing, sha256, write_text
+from .verification import manifest_checksum
 
 FORMAT = 1
 # Kinds of problems, as shards and manifests hold them. The words are part of the format, and directories written
@@ -146,7 +148,7 @@ class FeatureWriter:
             raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])
-        return {
+        manifest = {
             **self.settings,
             "image_dim": image_dim,
             "text_dim": text_dim,
@@ -156,6 +158,7 @@ class FeatureWriter:
             "problems": dict(sorted(problems.items())),
             "shards": [{"captions": record["captions"], "images": record["images"]} for record in records],
         }
+        return {**manifest, "sha256": manifest_checksum(manifest)}
 
     def _check_settings(self, settings: dict) -> dict:
         """Write the settings into a new directory, or compare them with those that the directory was begun with.

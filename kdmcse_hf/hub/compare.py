@@ -53,8 +53,10 @@ def compare(local: pathlib.Path, arrived: pathlib.Path, pairs: Pairs | None = No
 @torch.inference_mode()
 def _similarities(repository: pathlib.Path, first: list[str], second: list[str]) -> np.ndarray:
     # `SentenceEncoder` cannot be used: it waits for all processes, and only the main process verifies a push.
-    tokenizer = AutoTokenizer.from_pretrained(repository, local_files_only=True)
-    model = AutoModel.from_pretrained(repository, local_files_only=True, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(repository, local_files_only=True, trust_remote_code=False)
+    model = AutoModel.from_pretrained(
+        repository, local_files_only=True, dtype=torch.float32, trust_remote_code=False
+    ).eval()
     pooling, _ = find_pooling(str(repository), None)
     limit = min(token_limit(model, tokenizer), LONGEST)
     batch = tokenizer([*first, *second], padding=True, truncation=True, max_length=limit, return_tensors="pt")

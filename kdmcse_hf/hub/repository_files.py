@@ -5,11 +5,11 @@ import pathlib
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from transformers import AutoTokenizer
 
 from ..card.curve import CURVE_NAME
 from ..card.recipe import RECIPE_NAME
 from ..card.results import EVAL_RESULTS
+from ..encoding.loading import load_tokenizer
 from ..model.repository import HEADS_NAME, load_heads
 
 NEEDED = (
@@ -72,7 +72,7 @@ def check_repository(directory: str | pathlib.Path) -> None:
         raise ValueError(f"{root} is no model that kdmcse_hf saved: only those are pushed, and no remote code")
     load_heads(root, config["kdmcse"].get("heads_sha256"))
     _check_weights(root, names)
-    _check_tokenizer(root)
+    load_tokenizer(str(root), local_files_only=True)
 
 
 def _read_json(path: pathlib.Path) -> Any:
@@ -103,10 +103,3 @@ def _check_weights(root: pathlib.Path, names: set[str]) -> None:
                 pass
         except SafetensorError as error:
             raise ValueError(f"{root / name} is no whole safetensors file: {error}") from None
-
-
-def _check_tokenizer(root: pathlib.Path) -> None:
-    try:
-        AutoTokenizer.from_pretrained(root, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # tokenizers raise errors of many classes
-        raise ValueError(f"the tokenizer of {root} cannot be loaded: {error}") from None

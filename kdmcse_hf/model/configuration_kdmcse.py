@@ -6,6 +6,7 @@ from typing import Any, Literal
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
+from ..encoding.loading import load_config
 from .objectives import all_values, objective_class
 
 # What the two readings of KDMCSE set: Section 6.1 and 6.2 of the paper; the scripts of the released code.
@@ -98,7 +99,7 @@ class KDMCSEConfig(PreTrainedConfig):
         Raises:
             ValueError: the repository holds a plain encoder.
         """
-        return cls.from_encoder_config(AutoConfig.from_pretrained(pretrained_model_name_or_path, **kwargs))
+        return cls.from_encoder_config(load_config(pretrained_model_name_or_path, **kwargs))
 
     @classmethod
     def from_encoder_config(cls, encoder: PreTrainedConfig, **overrides: Any) -> "KDMCSEConfig":

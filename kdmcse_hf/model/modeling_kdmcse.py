@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
 from ..encoding.embed import embed_sentences
+from ..encoding.loading import HUB_OPTIONS, hidden_size, load_config, load_text_encoder
 from ..encoding.support import packing_support
 from .configuration_kdmcse import KDMCSEConfig
 from .objectives import Objective, all_values, load_objective, objective_class
@@ -63,10 +64,10 @@ class KDMCSEModel(PreTrainedModel):
 
     def __init__(self, config: KDMCSEConfig, encoder: PreTrainedModel | None = None):
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder) if encoder is None else encoder
+        self.encoder = AutoModel.from_config(config.encoder, trust_remote_code=False) if encoder is None else encoder
         _freeze_unused_pooler(self.encoder)
         packing_support(self.encoder)  # now: an attention implementation set later would break checkpointing
-        self.objective = objective_class(config.objective)(config, _hidden_size(self.encoder))
+        self.objective = objective_class(config.objective)(config, hidden_size(self.encoder))
         self.post_init()
 
     def _init_weights(self, module: nn.Module):
@@ -163,8 +164,7 @@ class KDMCSEModel(PreTrainedModel):
         if isinstance(encoder, str):
             pooling, subfolder = find_pooling(encoder, config_overrides.get("pooling"), revision)
             config_overrides = {**config_overrides, "pooling": pooling}
-            source = {"revision": revision, "subfolder": subfolder, "trust_remote_code": False}
-            made = AutoModel.from_pretrained(encoder, dtype=dtype, **source)
+            made = load_text_encoder(encoder, dtype=dtype, revision=revision, subfolder=subfolder)
         else:
             made = encoder
         return cls(KDMCSEConfig(encoder=made.config, **_checked(config_overrides)), made)
@@ -185,16 +185,16 @@ class KDMCSEModel(PreTrainedModel):
         Raises:
             ValueError: a plain encoder, or heads that are missing, altered or of other widths.
         """
-        hub = {name: kwargs[name] for name in _HUB_KWARGS if name in kwargs}
-        stored = AutoConfig.from_pretrained(pretrained_model_name_or_path, **hub)
+        hub = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+        stored = load_config(pretrained_model_name_or_path, **hub)
         overrides = _checked(config_overrides or {})
         sha256 = KDMCSEConfig.from_encoder_config(stored, **overrides).heads_sha256
         heads = load_heads(pretrained_model_name_or_path, sha256, **hub)
-        encoder = AutoModel.from_pretrained(pretrained_model_name_or_path, dtype=dtype, **kwargs)
+        encoder = load_text_encoder(pretrained_model_name_or_path, dtype=dtype, **kwargs)
         config = KDMCSEConfig.from_encoder_config(encoder.config, **overrides)
         model = cls(config, encoder)
         model.load_heads(heads, pretrained_model_name_or_path)
-        return model.to(encoder.dtype).eval()
+        return model.to(encoder.dtype).eval()  # type: ignore[arg-type]
 
     def load_heads(self, state: dict[str, torch.Tensor], source: str) -> None:
         """Put weights of heads in place; heads that `state` lacks altogether stay as they are, with a warning.
@@ -235,16 +235,13 @@ class KDMCSEModel(PreTrainedModel):
         """
         encoder, heads = _split_state(self.state_dict() if state_dict is None else state_dict)
         if is_main_process:
-            write_sentence_transformers_files(save_directory, self.config.pooling, _hidden_size(self.encoder))
+            write_sentence_transformers_files(save_directory, self.config.pooling, hidden_size(self.encoder))
             self.config.heads_sha256 = save_heads(save_directory, heads)
         vars(self.config.to_encoder_config()).pop("auto_map", None)  # code of the base's repository, not of this one
         repository = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
         self.encoder.save_pretrained(save_directory, is_main_process=is_main_process, state_dict=encoder, **kwargs)
         if push_to_hub and is_main_process:
             self.push_to_hub(repository)
-
-
-_HUB_KWARGS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
 
 
 def _checked(overrides: dict) -> dict:
@@ -266,16 +263,6 @@ def _split_state(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor
         for prefix in ("encoder.", "objective.")
     )
     return encoder, heads
-
-
-def _hidden_size(encoder: PreTrainedModel) -> int:
-    width = getattr(encoder.config, "hidden_size", None)
-    if width is None or encoder.config.is_encoder_decoder or encoder.main_input_name != "input_ids":
-        raise ValueError(
-            f"{type(encoder).__name__} is no plain text encoder: one that maps input_ids to last_hidden_state is "
-            "needed, such as BERT, RoBERTa, DistilBERT, MPNet or ModernBERT"
-        )
-    return width
 
 
 def _freeze_unused_pooler(encoder: PreTrainedModel) -> None:

@@ -18,8 +18,9 @@ import pickle
 
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
+from ..encoding.loading import load_config
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
 
@@ -102,7 +103,7 @@ def _linear(state: State, prefix: str) -> State:
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
-    encoder = AutoModel.from_config(AutoConfig.from_pretrained(directory, trust_remote_code=False))
+    encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
     unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]

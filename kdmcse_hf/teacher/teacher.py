@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, PreTrainedModel
+from transformers import AutoImageProcessor, PreTrainedModel
 
+from ..encoding.loading import load_config, load_errors, load_model, load_tokenizer
 from ..encoding.token_limit import token_limit
 from .pixels import AS_BYTES, find_byte_table, look_up
 
@@ -59,17 +60,18 @@ class Teacher:
             ImportError: Pillow is not installed, or timm for a timm model.
         """
         try:
-            config = AutoConfig.from_pretrained(name)
+            config = load_config(name)
             if config.model_type not in (*FAMILIES, *IMAGE_FAMILIES):
                 raise ValueError(
                     f"teacher {name} is a {config.model_type!r} model; a teacher is one of {', '.join(FAMILIES)}, or "
                     f"of images alone {', '.join(IMAGE_FAMILIES)}"
                 )
             # Always the Pillow backend: torchvision, where it is installed, rounds differently when it resizes.
-            image_processor = AutoImageProcessor.from_pretrained(name, backend="pil")
-            tokenizer = AutoTokenizer.from_pretrained(name) if config.model_type in FAMILIES else None
-            model = AutoModel.from_pretrained(name, dtype=dtype, use_safetensors=True).to(device)
-        except OSError as error:
+            with load_errors(name, "image processor"):
+                image_processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
+            model = load_model(name, dtype=dtype, use_safetensors=True).to(device)  # type: ignore[arg-type]
+            tokenizer = load_tokenizer(name, model) if config.model_type in FAMILIES else None
+        except FileNotFoundError as error:
             raise ValueError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         except ImportError as error:
             extra = "timm" if "timm" in str(error) else "images"

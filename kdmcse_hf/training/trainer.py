@@ -18,6 +18,7 @@ from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions
 from ..data.sampler import MixedBatchSampler
 from ..encoding.encode_all import CPU_SENTENCES, encode_all
+from ..encoding.loading import check_tokenizer
 from ..encoding.precision import computed_in, evaluation_dtype
 from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
@@ -93,6 +94,7 @@ class KDMCSETrainer(ResumableTrainer):
         check_devices(args)
         if processing_class is None:
             raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+        check_tokenizer(processing_class, model.encoder)
         limit = token_limit(model.encoder, processing_class)
         check_batch(model.config, args)
         if eval_dataset is None and args.eval_strategy != IntervalStrategy.NO:

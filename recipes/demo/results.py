@@ -52,7 +52,8 @@ def _similarities(directory: Path) -> list[float]:
 
 def example_embeddings(directory: Path) -> torch.Tensor:
     """The embeddings (3, hidden) of `EXAMPLES` by stock `AutoModel`."""
-    model, tokenizer = AutoModel.from_pretrained(directory), AutoTokenizer.from_pretrained(directory)
+    model = AutoModel.from_pretrained(directory, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     return embed(model, tokenizer, list(EXAMPLES))
 
 
@@ -62,7 +63,7 @@ def difference_to_sentence_transformers(directory: Path) -> float | None:
         from sentence_transformers import SentenceTransformer
     except ImportError:
         return None
-    encoder = SentenceTransformer(str(directory), device="cpu")
+    encoder = SentenceTransformer(str(directory), device="cpu", trust_remote_code=False)
     vectors = encoder.encode(list(EXAMPLES), convert_to_tensor=True, show_progress_bar=False)
     return (cosines(vectors) - cosines(example_embeddings(directory))).abs().max().item()
 

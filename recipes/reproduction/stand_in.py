@@ -5,7 +5,8 @@ import pathlib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import AutoModel, AutoTokenizer
+
+from kdmcse_hf.encoding.loading import load_text_encoder, load_tokenizer
 
 BATCH = 64
 SHARD = 2048
@@ -28,8 +29,8 @@ def embed(encoder_path: str, sentences: list[str], folder: pathlib.Path) -> np.n
         ValueError: the folder's shards are of another number of sentences.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(encoder_path)
-    encoder = AutoModel.from_pretrained(encoder_path, dtype=torch.float32).eval()
+    tokenizer = load_tokenizer(str(encoder_path))
+    encoder = load_text_encoder(str(encoder_path), dtype=torch.float32).eval()
     shards = []
     for start in tqdm(range(0, len(sentences), SHARD), desc="text teacher", unit="shard"):
         path = folder / f"{start:06}.npy"

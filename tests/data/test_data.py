@@ -1,5 +1,7 @@
 """Text and caption sources: what is handled, and what is refused by a message that names file, row or column."""
 
+import math
+
 import datasets
 import numpy as np
 import pytest
@@ -178,6 +180,29 @@ class TestCaptions:
         with pytest.raises(ValueError, match="row 7 holds NaN"):
             Captions(datasets.Dataset.from_dict({"text": ["a"] * 10, "image_embeds": rows}), "set")
 
+    @pytest.mark.parametrize("value", [1e39, -1e39, float("nan")])
+    def test_values_beyond_float32_are_refused_as_they_are_trained_on(self, value, tmp_path):
+        """A float64 is finite before the cast and infinite after it."""
+        path = saved(tmp_path, **{"text": ["a", "b"], **FEATURES, "text_embeds": [[1.0, 2.0], [3.0, value]]})
+        with pytest.raises(ValueError, match="row 1 holds NaN or infinite values, or values beyond float32"):
+            load_captions(path)
+
+    def test_rows_have_the_numbers_of_the_source_though_blank_ones_are_left_out(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("kdmcse_hf.data.captions._SCAN_ROWS", 2)
+        rows = {"text": ["", "a", " ", None, "b", "c"], "image_embeds": [[1.0]] * 6, "text_embeds": [[1.0]] * 6}
+        path = saved(tmp_path / "whole", **rows)
+        assert load_captions(path).image_names([0, 1, 2]) == ["row 1", "row 4", "row 5"]
+        path = saved(tmp_path / "nan", **{**rows, "text_embeds": [[1.0]] * 5 + [[float("nan")]]})
+        with pytest.raises(ValueError, match="row 5 holds NaN"):
+            load_captions(path)
+        path = saved(tmp_path / "width", **{**rows, "image_embeds": [[1.0]] * 4 + [[1.0, 2.0], [1.0]]})
+        with pytest.raises(ValueError, match="row 4 has 2 values"):
+            load_captions(path)
+
+    def test_a_blank_row_may_have_no_features(self, tmp_path):
+        rows = {"text": ["a", ""], "image_embeds": [[1.0], None], "text_embeds": [[1.0], [float("nan")]]}
+        assert len(load_captions(saved(tmp_path, **rows))) == 1
+
 
 class TestCollator:
     def test_two_views_are_the_same_tokens(self):
@@ -222,3 +247,27 @@ def test_captions_without_an_image_id_are_of_an_image_each():
     assert ids.dtype == np.int64
     assert ids[1] == ids[3]
     assert len(set(ids.tolist())) == 3
+
+
+@pytest.mark.parametrize("ids", [[math.nan] * 4, [1.0, math.nan, 1.0, math.nan]])
+def test_nan_as_an_image_id_is_none(ids):
+    """It was one image, of whose captions none is another's negative: a loss of 0 for ever."""
+    captions = Captions(tiny.captions(4).remove_columns("image_id").add_column("image_id", ids), "captions")
+    found = captions.image_ids.tolist()
+    assert len(set(found)) == (4 if math.isnan(ids[0]) else 3)
+    assert (found[0] == found[2]) == (ids[0] == ids[2])
+    assert captions.image_names([1]) == ["row 1"]
+
+
+@pytest.mark.parametrize("ids", [[[1], [2]], [{"a": 1}, {"a": 2}]])
+def test_image_ids_of_another_kind_are_refused(ids):
+    captions = tiny.captions(2).remove_columns("image_id").add_column("image_id", ids)
+    with pytest.raises(ValueError, match="column 'image_id' of captions holds .*, numbers or strings are needed"):
+        Captions(captions, "captions")
+
+
+@pytest.mark.parametrize("name", ["a[1].txt", "a*.txt", "a?b.txt", "[a].txt", "a[!x].txt", "a{1}.txt", "a b.txt"])
+def test_a_files_name_is_no_pattern(name, tmp_path):
+    for number, other in enumerate((name, "a1.txt", "ab.txt", "axb.txt", "a.txt")):
+        (tmp_path / other).write_text(f"text {number}\n")
+    assert load_text(str(tmp_path / name))["text"][:] == ["text 0"]

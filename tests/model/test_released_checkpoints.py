@@ -1,7 +1,6 @@
 """Checkpoints in the layouts of the released SimCSE, MCSE and KDMCSE code, imported whole; bad ones refused."""
 
 import copy
-import json
 import os
 import pathlib
 import shutil
@@ -15,9 +14,6 @@ from safetensors.torch import save_file
 from transformers import AutoModel, AutoTokenizer
 
 from kdmcse_hf import KDMCSEModel
-from kdmcse_hf.commands.train import encoder_config
-from kdmcse_hf.commands.train_arguments import SourceArguments
-from kdmcse_hf.encoding.declared_pooling import find_pooling
 from kdmcse_hf.model.released_checkpoints import load_released
 
 IMAGE, TEXT, SHARED = 6, 6, 5
@@ -199,38 +195,9 @@ def test_unusable_folders_exit_with_2_and_one_message(damage, message, tmp_path,
     assert len(error.strip().splitlines()) == 1
 
 
-def bring_code(folder: pathlib.Path, **changes) -> None:
-    """Let a folder's configurations name code beside them, which leaves a file where it runs."""
-    (folder / "evil.py").write_text(
-        f"open({str(folder.parent / 'ran')!r}, 'w')\nfrom transformers import BertConfig as C\n"
-    )
-    for name, auto_map in (
-        ("config.json", {"AutoConfig": "evil.C", "AutoModel": "evil.C"}),
-        ("tokenizer_config.json", {"AutoTokenizer": ["evil.C", "evil.C"]}),
-    ):
-        content = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**content, **changes, "auto_map": auto_map}))
-
-
-def test_code_that_a_repository_brings_is_not_run_though_the_terminal_says_yes(tmp_path, monkeypatch):
-    write(tmp_path / "in", "bert", "kdmcse")
-    bring_code(tmp_path / "in", model_type="evil", tokenizer_class="Evil")
-    monkeypatch.setattr("builtins.input", lambda *question: "y")
-    loaders = [
-        load_released,
-        import_checkpoint.load_tokenizer,
-        lambda folder: find_pooling(str(folder), None),
-        lambda folder: encoder_config(SourceArguments(str(folder))),
-    ]
-    for load in loaders:
-        with pytest.raises(ValueError, match="custom code"):
-            load(tmp_path / "in")
-    assert not (tmp_path / "ran").exists()
-
-
 def test_a_repository_names_no_code_where_its_base_did(tmp_path):
     write(tmp_path / "in", "bert", "simcse")
-    bring_code(tmp_path / "in")
+    tiny.bring_code(tmp_path / "in")
     assert import_checkpoint.main([str(tmp_path / "in"), str(tmp_path / "out")]) == 0
     for name in ("config.json", "tokenizer_config.json"):
         assert "auto_map" not in (tmp_path / "out" / name).read_text()

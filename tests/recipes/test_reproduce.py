@@ -394,6 +394,14 @@ class TestThePaper:
         assert reproduce("table1", "--output", tmp_path, "--dry-run", "--set", "max_stepz=1") == 2
         assert "--set max_stepz" in capsys.readouterr().err
 
+    def test_a_token_is_not_kept_with_each_run(self, tmp_path, capsys):
+        assert reproduce("table1", "--output", tmp_path / "out", "--set", "hub_token=hf_AbCdEf123456") == 2
+        message = capsys.readouterr().err
+        assert "hub_token: all keys are kept in each run's config.yaml" in message
+        assert "HF_TOKEN" in message
+        assert "AbCdEf" not in message
+        assert not (tmp_path / "out").exists()
+
     def test_the_slurm_array(self, tmp_path):
         features = tmp_path / "features of flickr"
         tiny.captions(12, images=4).save_to_disk(features)

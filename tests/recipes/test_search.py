@@ -57,3 +57,18 @@ def test_refusals(words, capsys):
     assert search.main(["--trials", "1", *words]) == 0
     assert search.main(["--trials", "1", *words, "--max_steps", "2"]) == 2
     assert "take another output_dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["flag", "file"])
+def test_a_token_is_not_kept_in_the_study(given, words, tmp_path, capsys):
+    """The study keeps the command line and the configuration; without a token it may be given to others."""
+    token = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz12345678"
+    (tmp_path / "config.yaml").write_text(f"hub_token: {token}\n")
+    more = [f"--hub_token={token}"] if given == "flag" else []
+    file = [str(tmp_path / "config.yaml")] if given == "file" else []
+    assert search.main(["--trials", "1", *file, *words, *more]) == 2
+    message = capsys.readouterr().err
+    assert "hub_token: all keys are kept in search.db" in message
+    assert "HF_TOKEN" in message
+    assert token not in message
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

@@ -1,6 +1,7 @@
 """Tiny random models, tokenizers and data, made offline."""
 
 import copy
+import json
 import pathlib
 
 import datasets
@@ -71,6 +72,21 @@ def repository(path: pathlib.Path, seed: int = 0) -> pathlib.Path:
     tokenizer().save_pretrained(path)
     (path / "README.md").write_text("---\nlanguage: en\n---\n\n# A model\n", encoding="utf-8")
     return path
+
+
+def bring_code(folder: pathlib.Path, **changes) -> pathlib.Path:
+    """Let a folder's configurations name code beside them; the path of the file that it leaves where it runs."""
+    trace = folder.parent / "ran"
+    (folder / "evil.py").write_text(f"open({str(trace)!r}, 'w')\nfrom transformers import BertConfig as C\n")
+    for name, auto_map in (
+        ("config.json", {"AutoConfig": "evil.C", "AutoModel": "evil.C"}),
+        ("tokenizer_config.json", {"AutoTokenizer": ["evil.C", "evil.C"]}),
+        ("preprocessor_config.json", {"AutoImageProcessor": "evil.C"}),
+    ):
+        if (folder / name).exists():
+            content = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps({**content, **changes, "auto_map": auto_map}))
+    return trace
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import math
 import pathlib
 import shutil
 import tarfile
 
 import datasets
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_teachers import draw_imagefolder, make_teacher
 
 from kdmcse_hf.commands import extract_features
@@ -213,6 +216,95 @@ def test_missing_columns_and_splits_are_named(forms):
         open_source(str(folder / "dataset_flickr30k.json"), 4, image_dir=folder / "images", split="train")
     with pytest.raises(FileNotFoundError, match="^split val: no such file"):
         open_source(str(folder / "entities"), 4, image_dir=folder / "jpg", split="val")
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "metadata.csv", "coco", "token", "tars", "parquet", "saved table"])
+def test_a_split_of_what_has_none_is_refused(form, forms, tmp_path):
+    """It was taken whole under the split's name; "train" is what a set without splits is called."""
+    folder, captions = forms
+    if form == "saved table":
+        datasets.load_dataset("parquet", data_files=str(folder / "lists.parquet"), split="train").save_to_disk(
+            tmp_path
+        )
+        sources = {"dataset": str(tmp_path)}
+    else:
+        sources = {key: str(folder / value) for key, value in FORMS[form].items()}
+    with pytest.raises(ValueError, match="split 'val': .* has no splits. Leave split out"):
+        open_source(**sources, images_per_part=4, split="val")
+    assert sum(1 for part in open_source(**sources, images_per_part=100, split="train").part(0)) > 0
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_rows_without_an_id_are_images_of_their_own(missing, forms, tmp_path):
+    """They were one image, whose features all their captions got."""
+    folder, captions = forms
+    keys = [7.0, missing, 7.0, missing, missing, 8.0]
+    files = [str(folder / "images" / name) for name in captions][:6]
+    rows = {"image": files, "caption": [f"caption {number}" for number in range(6)], "key": keys}
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path)
+    images = list(open_source(str(tmp_path), 100, id_column="key").part(0))
+    assert [image.captions for image in images] == [
+        ["caption 0", "caption 2"],
+        ["caption 1"],
+        ["caption 3"],
+        ["caption 4"],
+        ["caption 5"],
+    ]
+    assert [open_image(image.content).tobytes() for image in images] == [
+        open_image(pathlib.Path(files[row])).tobytes() for row in (0, 1, 3, 4, 5)
+    ]
+
+
+def test_an_id_column_of_lists_is_refused(forms, tmp_path):
+    folder, captions = forms
+    rows = {"image": [str(folder / "images" / next(iter(captions)))], "caption": ["a"], "key": [[1]]}
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk(tmp_path)
+    with pytest.raises(ValueError, match="column 'key' of .* numbers or strings are needed"):
+        open_source(str(tmp_path), 4, id_column="key")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_grey_of_16_bits_is_scaled(suffix, tmp_path):
+    """Value v of 65535 becomes v / 257, rounded, in all three channels."""
+    grey = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64)
+    Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
+    found = np.asarray(open_image(tmp_path / f"a.{suffix}"))
+    for channel in range(3):
+        np.testing.assert_array_equal(found[..., channel], np.rint(grey / 257).astype(np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_grey_of_32_bits_is_refused(kind, tmp_path):
+    Image.fromarray(np.linspace(0, 70000, 64).astype(kind).reshape(8, 8)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match="grey of 32 bits .*: save it with 8 or 16 bits"):
+        open_image(tmp_path / "a.tiff")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_their_exif_orientation_says(orientation, tmp_path):
+    """Against the definition: where the first row and the first column of the file are in the picture."""
+    upright = np.zeros((8, 6, 3), np.uint8)
+    upright[:4, :3], upright[:4, 3:], upright[4:, :3] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    # What a camera stores for each orientation, from the EXIF standard: row 0 is, column 0 is.
+    stored = {
+        1: upright,  # top, left
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.transpose(1, 0, 2),  # left, top
+        6: upright.transpose(1, 0, 2)[::-1],  # right, top
+        7: upright.transpose(1, 0, 2)[::-1, ::-1],  # right, bottom
+        8: upright.transpose(1, 0, 2)[:, ::-1],  # left, bottom
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "a.png")), upright)
+
+
+def test_damaged_exif_does_not_spoil_a_picture(tmp_path):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff broken")
+    assert open_image(tmp_path / "a.png").getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_a_torn_tar_file_is_an_error(forms, tmp_path):

@@ -15,6 +15,7 @@ from ...annotation_files import (
     read_annotations,
     read_json,
     read_metadata,
+    refuse_split,
 )
 from ...dataset_files import file_builder, open_dataset
 from .captioned_image import CaptionedImage
@@ -66,8 +67,8 @@ class DatasetSource:
         table: The dataset.
         image_column: Name of the image column.
         caption_column: Name of the column of captions, strings or lists of strings.
-        id_column: Name of a column whose equal values mark captions of the same image, even in rows far apart; None if
-            every row is an image of its own.
+        id_column: Name of a column whose equal values mark captions of the same image, even in rows far apart; a row
+            without a value is an image of its own. None if every row is.
         images_per_part: Number of images in each part.
     """
 
@@ -132,7 +133,8 @@ def open_source(
         dataset: Path, pattern of tar files, or Hub id; see `FORMS`.
         images_per_part: Number of images in each part, and so in each shard. Of tar files, each is one part.
         image_dir: Folder of the images, for formats that only name them.
-        split: Split to take, "train+restval" for two. None takes everything; of a Hub id or `DatasetDict`, "train".
+        split: Split to take, "train+restval" for two. None takes everything; of a Hub id or `DatasetDict`, "train". A
+            source without splits has but "train".
         image_column: Name of the image column of a `datasets` source.
         caption_column: Name of the caption column of a `datasets` source or metadata file, or the key in a tar file's
             .json; None to find it by its usual names.
@@ -140,13 +142,15 @@ def open_source(
 
     Raises:
         FileNotFoundError: A path does not exist.
-        ValueError: The source has no known format, lacks a column, or holds no images.
+        ValueError: The source has no known format, no such split, lacks a column, or holds no images.
     """
     path = pathlib.Path(dataset)
     metadata = next((file for file in (path / "metadata.jsonl", path / "metadata.csv") if file.is_file()), None)
     if tars := tar_files(dataset):
+        refuse_split(split, dataset)
         return TarSource(tars, caption_column)
     if metadata:
+        refuse_split(split, metadata)
         entries = read_metadata(metadata, caption_column)
     elif (path / "Sentences").is_dir() or ".token" in path.suffixes or path.suffix == ".json":
         if not path.exists():
@@ -159,6 +163,10 @@ def open_source(
         for column in filter(None, (image_column, id_column)):
             if column not in table.column_names:
                 raise ValueError(f"dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
+        if id_column and not isinstance(table.features[id_column], datasets.Value):
+            raise ValueError(
+                f"column {id_column!r} of {dataset} holds {table.features[id_column]}, numbers or strings are needed"
+            )
         return DatasetSource(table, image_column, caption_column, id_column, images_per_part)
     if not entries:
         raise ValueError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
@@ -184,6 +192,8 @@ def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
         if file_builder(dataset) not in (None, "parquet"):
             suffix = pathlib.Path(dataset).suffix
             raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
+        if file_builder(dataset) or (pathlib.Path(dataset) / "state.json").is_file():
+            refuse_split(split, dataset)
         return open_dataset(dataset, split or "train")
     except datasets.exceptions.DatasetGenerationError as error:  # the cause of this error says what is wrong
         raise ValueError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
@@ -194,5 +204,7 @@ def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
 def _group_rows(keys: Iterable) -> list[tuple[object, list[int]]]:
     rows: dict = {}
     for row, key in enumerate(keys):
-        rows.setdefault(key, []).append(row)
-    return list(rows.items())
+        # A missing id, of which NaN is one that pandas writes, is not that of another row.
+        is_missing = key is None or key != key
+        rows.setdefault((row,) if is_missing else key, []).append(row)
+    return [(f"row {key[0]}" if isinstance(key, tuple) else key, found) for key, found in rows.items()]

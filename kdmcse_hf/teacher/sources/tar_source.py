@@ -1,6 +1,5 @@
 """Tar files in webdataset's layout, read as streams: the image and captions of a sample share a key."""
 
-import json
 import pathlib
 import re
 import tarfile
@@ -9,6 +8,7 @@ from itertools import groupby
 
 import fsspec
 
+from ...annotation_files import parse_json
 from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -60,7 +60,7 @@ class TarSource:
         if self.caption_column is None and "txt" in fields:
             return [fields["txt"].decode("utf-8", errors="replace")]
         try:
-            found = json.loads(fields["json"]).get(self.caption_column or "caption")
+            found = parse_json(fields["json"].decode()).get(self.caption_column or "caption")
         except (
             KeyError,
             ValueError,

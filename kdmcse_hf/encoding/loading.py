@@ -1,0 +1,180 @@
+"""Loading the parts of a model repository. What transformers passes over with a warning or silently is refused here.
+
+Nothing that a repository brings is ever run: `trust_remote_code` is said to be false at each call, because
+transformers asks at a terminal where it is left out.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+# Weights that may be missing, since they change no sentence embedding: of the pooler behind the last hidden states,
+# which is not used, and BatchNorm's counters, which older checkpoints lack.
+_NOT_NEEDED = ("pooler.",)
+_COUNTERS = ".num_batches_tracked"
+
+
+@contextlib.contextmanager
+def load_errors(name: str, part: str) -> Iterator[None]:
+    """Whatever the libraries raise of a part that is missing, damaged or foreign, as one error that names it.
+
+    Raises:
+        FileNotFoundError: there is no such repository or file, or the Hub cannot be reached.
+        ValueError: the part is there and cannot be used.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except OSError as error:
+        raise FileNotFoundError(f"no {part} can be had at {name!r}: {error}") from error
+    except Exception as error:  # configurations, tokenizers and safetensors raise errors of many classes
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"the {part} of {name} needs Python code that the repository brings (auto_map), which is never run: "
+                "give a model that transformers itself has a class for"
+            ) from error
+        raise ValueError(
+            f"the {part} of {name} cannot be loaded, it is damaged or of another form: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load_config(name: str, **source) -> PreTrainedConfig:
+    """The configuration of a model repository.
+
+    Args:
+        name: Hub id or directory.
+        source: `revision`, `subfolder`, `token` ... as transformers has them.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_errors`.
+    """
+    with load_errors(name, "configuration"):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
+    if not isinstance(ours := getattr(config, "kdmcse", {}), dict):
+        raise ValueError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
+    return config
+
+
+def load_text_encoder(name: str, **options) -> PreTrainedModel:
+    """A text encoder with all of its weights, as `load_model` gives it.
+
+    Raises:
+        ValueError: a model of another kind, such as an encoder with a decoder; else see `load_model`.
+    """
+    source = {key: options[key] for key in HUB_OPTIONS if key in options}
+    if load_config(name, **source).is_encoder_decoder:  # before its parts are made, which may name code of their own
+        raise _no_text_encoder(f"{name} holds an encoder with a decoder")
+    encoder = load_model(name, **options)
+    hidden_size(encoder)
+    return encoder
+
+
+HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "subfolder", "proxies")
+
+
+def load_model(name: str, **options) -> PreTrainedModel:
+    """What `AutoModel` makes of a repository; no weight of it is random.
+
+    Args:
+        name: Hub id or directory.
+        options: `revision`, `subfolder`, `dtype` ... as transformers has them.
+
+    Raises:
+        FileNotFoundError: see `load_errors`.
+        ValueError: weights are missing, of another shape, NaN or infinite; else see `load_errors`.
+    """
+    with load_errors(name, "model"):
+        model, found = AutoModel.from_pretrained(name, trust_remote_code=False, output_loading_info=True, **options)
+    missing = sorted(
+        key for key in found["missing_keys"] if not (key.startswith(_NOT_NEEDED) or key.endswith(_COUNTERS))
+    )
+    if missing:
+        raise ValueError(
+            f"{name} lacks {len(missing)} weights of the {type(model).__name__} that its config.json describes, which "
+            f"would be random: {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}. Fetch the repository again"
+        )
+    for key, weight in model.named_parameters():
+        if not (weight.is_meta or weight.isfinite().all()):
+            raise ValueError(
+                f"{name} holds NaN or infinite values in {key}: fetch it again, or take another checkpoint"
+            )
+    return model
+
+
+def hidden_size(encoder: PreTrainedModel) -> int:
+    """Width of a text encoder's embeddings.
+
+    Raises:
+        ValueError: the model does not map `input_ids` alone to hidden states.
+    """
+    width = getattr(encoder.config, "hidden_size", None)
+    if width is None or encoder.config.is_encoder_decoder or encoder.main_input_name != "input_ids":
+        raise _no_text_encoder(f"{type(encoder).__name__} is no plain text encoder")
+    return width
+
+
+def _no_text_encoder(found: str) -> ValueError:
+    return ValueError(
+        f"{found}: one that maps input_ids to last_hidden_state is needed, such as BERT, RoBERTa, DistilBERT, MPNet "
+        "or ModernBERT"
+    )
+
+
+def load_tokenizer(name: str, model: PreTrainedModel | None = None, **source) -> PreTrainedTokenizerBase:
+    """The tokenizer of a repository, checked as `check_tokenizer` does.
+
+    Args:
+        name: Hub id or directory.
+        model: what it goes with, where that is loaded already.
+        source: `revision`, `subfolder` ... as transformers has them.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_errors` and `check_tokenizer`.
+    """
+    with load_errors(name, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
+    check_tokenizer(tokenizer, model, name)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None, name: str = "") -> None:
+    """Refuse a tokenizer that knows no words, or more of them than the model.
+
+    Where a repository has no tokenizer, transformers makes one of special tokens alone, to which all words are unknown
+    and so all sentences of a length equal.
+
+    Args:
+        tokenizer: of a text encoder or a teacher.
+        model: None to look at the words alone.
+        name: where the tokenizer is from, for messages; by default what it says itself.
+
+    Raises:
+        ValueError: there are no words, or an id is beyond the model's vocabulary.
+    """
+    name = name or tokenizer.name_or_path or "the model"
+    vocabulary = tokenizer.get_vocab()
+    words = vocabulary.keys() - {*tokenizer.all_special_tokens, "▁"}
+    if not words:
+        raise ValueError(
+            f"{name} has no tokenizer: copy the files of the one that the model was trained with there, such as "
+            "tokenizer.json and tokenizer_config.json, or vocab.txt of bert-base-uncased"
+        )
+    rows = None if model is None else getattr(model.config.get_text_config(), "vocab_size", None)
+    # Of special tokens only those that sentences get: a mask token may have been added that is never seen.
+    special = [*tokenizer("")["input_ids"], tokenizer.pad_token_id, tokenizer.unk_token_id]
+    highest = max(*(vocabulary[word] for word in words), *(each for each in special if each is not None))
+    if rows is not None and highest >= rows:
+        raise ValueError(
+            f"the tokenizer of {name} has token ids up to {highest}, the {type(model).__name__} has embeddings for "
+            f"0 to {rows - 1}: take the tokenizer that the model was trained with"
+        )
