@@ -36,6 +36,12 @@ class StopOnSigterm(TrainerCallback):
         if threading.current_thread() is threading.main_thread():  # others cannot set handlers
             self._former = signal.signal(signal.SIGTERM, self._notice)
 
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._mask(signal.SIG_BLOCK)  # data workers are forked now, and inherit it until they ignore the signal
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._mask(signal.SIG_UNBLOCK)
+
     def on_step_end(self, args, state, control, **kwargs):
         # All processes must leave at the same step, though the signal may reach them at different ones.
         pending = torch.tensor(float(self._pending), device=args.device)
@@ -51,9 +57,22 @@ class StopOnSigterm(TrainerCallback):
 
     def restore_handler(self) -> None:
         """Restore the SIGTERM handler that was installed before training, however training ended."""
+        self._mask(signal.SIG_UNBLOCK)
         if self._former is not None:
             signal.signal(signal.SIGTERM, self._former)
             self._former = None
 
+    def _mask(self, how: int) -> None:
+        if self._former is not None and hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
     def _notice(self, signum, frame):
         self._pending = True
+
+
+def ignore_sigterm(worker: int) -> None:
+    """In a data worker: schedulers send it to all processes, and the trainer needs its workers until it leaves.
+
+    They end with the trainer all the same, for which they look every few seconds.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

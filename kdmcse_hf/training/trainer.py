@@ -33,6 +33,7 @@ from .judges import Judges, check_held_out, has_diverged, judge_name, no_scores,
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
+from .stop_on_sigterm import ignore_sigterm
 from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -147,6 +148,9 @@ class KDMCSETrainer(ResumableTrainer):
             prefetch_factor=args.dataloader_prefetch_factor,
             persistent_workers=args.dataloader_persistent_workers,
             pin_memory=args.dataloader_pin_memory,
+            worker_init_fn=ignore_sigterm,
+            # Persistent workers draw fewer seeds, which no row needs: drawn here, they leave dropout's masks alone.
+            generator=torch.Generator().manual_seed(args.seed),
         )
         return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 

@@ -152,7 +152,7 @@ def test_the_best_is_kept_where_it_falls_between_checkpoints(tmp_path):
     ours.train()
     assert ours.state.best_global_step == 2
     assert ours.state.best_model_checkpoint.endswith("checkpoint-2")
-    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["checkpoint-12", "checkpoint-2"]
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["checkpoint-12", "checkpoint-2"], "no lock"
     assert not earlier.exists(), "weights and heads alone"
     stored = KDMCSEModel.from_pretrained(tmp_path / "out" / "checkpoint-2").state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in ours.model.state_dict().items()), "restored"
@@ -164,7 +164,7 @@ def test_an_evaluation_that_is_no_new_best_writes_nothing(tmp_path):
 
 
 def steps_of_checkpoints(output) -> list[int]:
-    return sorted(int(path.name.removeprefix("checkpoint-")) for path in output.iterdir())
+    return sorted(int(path.name.removeprefix("checkpoint-")) for path in output.glob("checkpoint-*"))
 
 
 class Better(TrainerCallback):
