@@ -18,7 +18,7 @@ logger = logging.get_logger(__name__)
 LOCK_NAME = ".run.lock"
 _PATIENCE = 30.0  # seconds that a run which was sent SIGTERM has to leave, as launchers have it
 
-_held: set[str] = set()  # folders that this process has locked
+_held: dict[str, TextIO | None] = {}  # folders of this process's runs; the file where it is the one with the lock
 
 
 class OutputInUseError(ValueError):
@@ -37,15 +37,16 @@ def run_lock(output_dir: str, is_main_process: bool) -> Iterator[None]:
         OSError: the lock's file cannot be written. All processes raise it.
     """
     folder = os.path.realpath(output_dir)
-    held = folder in _held
-    file = _in_main_process(lambda: None if held else _acquire(folder), is_main_process)
-    _held.add(folder)
+    is_inner = folder in _held
+    file = _in_main_process(lambda: None if is_inner else _acquire(folder), is_main_process)
+    if is_inner:
+        yield
+        return
+    _held[folder] = file
     try:
         yield
     finally:
-        if not held:
-            _held.discard(folder)
-        if file is not None:
+        if (file := _held.pop(folder, None)) is not None:
             pathlib.Path(folder, LOCK_NAME).unlink(missing_ok=True)
             file.close()
 
@@ -119,3 +120,14 @@ def _is_still(path: pathlib.Path, file: TextIO) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _let_go() -> None:
+    """In a forked process, such as a data worker: the lock is free as soon as the trainer is dead."""
+    for file in filter(None, _held.values()):
+        file.close()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)

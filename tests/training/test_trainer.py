@@ -379,7 +379,7 @@ def cut(path):
         (lambda path: (path / "trainer_state.json").unlink(), "not written to its end"),
         (lambda path: (path / "optimizer.pt").unlink(), "no optimizer state"),
         (lambda path: cut(path / "optimizer.pt"), "optimizer.pt cut short"),
-        (lambda path: cut(path / "model.safetensors"), "model.safetensors cut short"),
+        (lambda path: cut(path / "model.safetensors"), "model.safetensors is no whole safetensors file"),
         (lambda path: cut(path / "kdmcse_heads.safetensors"), "kdmcse_heads.safetensors cut short"),
         (lambda path: (path / "kdmcse_heads.safetensors").unlink(), "kdmcse_heads.safetensors is missing"),
         (lambda path: (path / "rng_state.pth").unlink(), "no random state"),
