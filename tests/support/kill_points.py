@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import threading
 
 import torch
@@ -70,12 +71,15 @@ class AtStep(TrainerCallback):
     """Gets a signal at a callback of a step."""
 
     def __init__(self, event: str, step: int, signal_number: int, to_group: bool):
-        self.step, self.signal_number, self.process = step, signal_number, 0 if to_group else os.getpid()
+        self.step, self.signal_number, self.to_group = step, signal_number, to_group
         setattr(self, event, self.signal_there)
 
     def signal_there(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
-            os.kill(self.process, self.signal_number)
+        if state.global_step == self.step and self.to_group:
+            # By another process: data workers take their parent's signal for the end of their work.
+            subprocess.run(["kill", f"-{self.signal_number}", "0"], check=False)
+        elif state.global_step == self.step:
+            os.kill(os.getpid(), self.signal_number)
 
 
 def at_event(event: str, step: int, signal_number: int = signal.SIGKILL, to_group: bool = False):

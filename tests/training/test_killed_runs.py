@@ -42,7 +42,7 @@ REPRESENTATIVE = {
         "disk-full-at-the-end",
         "timed-0",
     ],
-    "one-process-two-workers": ["step-13-begun", "evaluation-4", "sigterm-to-group-in-step-13"],
+    "one-process-two-workers": ["step-13-begun", "evaluation-4", "sigterm-to-group-in-step-2"],
     "one-process-persistent-worker": ["step-13-begun"],
     "two-processes-accumulating": [
         "step-9-begun",
