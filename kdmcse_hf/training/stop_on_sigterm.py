@@ -1,5 +1,6 @@
 """SIGTERM, as schedulers and `kill` send it: save a checkpoint at the end of the step and stop."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class StopOnSigterm(TrainerCallback):
             self._former = signal.signal(signal.SIGTERM, self._notice)
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        self._mask(signal.SIG_BLOCK)  # data workers are forked now, and inherit it until they ignore the signal
+        self._mask(signal.SIG_BLOCK)  # data workers are forked now, and inherit this
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._mask(signal.SIG_UNBLOCK)
@@ -63,7 +64,7 @@ class StopOnSigterm(TrainerCallback):
             self._former = None
 
     def _mask(self, how: int) -> None:
-        if self._former is not None and hasattr(signal, "pthread_sigmask"):
+        if self._former is not None and hasattr(signal, "sigwaitinfo"):
             signal.pthread_sigmask(how, {signal.SIGTERM})
 
     def _notice(self, signum, frame):
@@ -73,6 +74,15 @@ class StopOnSigterm(TrainerCallback):
 def ignore_sigterm(worker: int) -> None:
     """In a data worker: schedulers send it to all processes, and the trainer needs its workers until it leaves.
 
-    They end with the trainer all the same, for which they look every few seconds.
+    The trainer's own still ends it, as at the trainer's exit; a trainer that was killed is missed within seconds, by
+    torch. Systems that do not tell who sent a signal, such as macOS, keep torch's way: the worker ends, and the run.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_at_the_trainers_word, daemon=True).start()
+
+
+def _end_at_the_trainers_word() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
