@@ -95,6 +95,12 @@ def at_event(event: str, step: int, signal_number: int = signal.SIGKILL, to_grou
     KDMCSETrainer.__init__ = init
 
 
+def sigterm_twice() -> None:
+    """From launcher and scheduler: the second comes when the run is leaving."""
+    at_event("on_step_begin", 6, signal.SIGTERM)
+    patch(train, "shut_down", 1, action=lambda trainer: os.kill(os.getpid(), signal.SIGTERM))
+
+
 def patch(owner, name: str, *args, **kwargs):
     setattr(owner, name, at_call(args[0], getattr(owner, name), *args[1:], **kwargs))
 
@@ -154,6 +160,7 @@ def kill_points(seconds: float, seed: int) -> dict:
         points[f"sigterm-to-group-in-step-{step}"] = lambda step=step: at_event(
             "on_step_begin", step, signal.SIGTERM, to_group=True
         )
+    points["sigterm-twice-in-step-6"] = sigterm_twice
     points["disk-full-2"] = lambda: patch(*encoder, 2, **after_writing(1, disk_full))
     points["disk-full-at-the-end"] = lambda: at_the_end(*encoder, disk_full)
     for index in range(TIMED):

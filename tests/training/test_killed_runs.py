@@ -35,6 +35,7 @@ REPRESENTATIVE = {
         "page",
         "sigterm-in-step-15",
         "sigterm-to-group-in-step-2",
+        "sigterm-twice-in-step-6",
         "before-checksums-1",
         "disk-full-2",
         "encoder-at-the-end-half-written",
