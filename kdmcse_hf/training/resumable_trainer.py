@@ -167,9 +167,12 @@ class ResumableTrainer(Trainer):
         self._load_repository(checkpoint)
         metrics = {"total_flos": state.total_flos, "train_loss": self._mean_loss()}
         self.log(metrics)
-        if self.args.load_best_model_at_end and (best := _best_checkpoint(self.args.output_dir, state)):
-            state.best_model_checkpoint = best
-            self._load_best_model()
+        if self.args.load_best_model_at_end:
+            state.best_model_checkpoint = _best_checkpoint(self.args.output_dir, state)
+            if state.best_model_checkpoint:
+                self._load_best_model()
+            else:
+                state.best_global_step = state.best_metric = None  # it was removed: card and page speak of the last
         return TrainOutput(state.global_step, metrics["train_loss"], metrics)
 
     def _mean_loss(self) -> float:

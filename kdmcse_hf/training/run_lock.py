@@ -85,7 +85,7 @@ def _acquire(folder: str) -> TextIO:
     os.makedirs(folder, exist_ok=True)
     path, end, is_waiting = pathlib.Path(folder, LOCK_NAME), time.monotonic() + _PATIENCE, False
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it stays open as long as the lock is held
+        file = open(path, "a+", encoding="utf-8", opener=_no_link)  # noqa: SIM115 - open as long as the lock is held
         if not _is_free(file):
             holder = path.read_text(encoding="utf-8").strip() or "another process"
             file.close()
@@ -105,6 +105,11 @@ def _acquire(folder: str) -> TextIO:
             return file
         else:
             file.close()  # the run before has removed it meanwhile
+
+
+def _no_link(path: str, flags: int) -> int:
+    """The file is emptied: a link that somebody has planted there must not have another one emptied."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _is_free(file: TextIO) -> bool:

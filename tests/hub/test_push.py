@@ -259,7 +259,15 @@ def test_a_run_that_goes_on_pushes_the_best_that_it_finds(online, sources, tmp_p
     assert not (tmp_path / "out" / "PUSH_FAILED.md").exists()
 
 
-@pytest.mark.parametrize("name", ["vocab.txt", CURVE_NAME, "checkpoint-3/vocab.txt", "1_Pooling"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        CURVE_NAME,
+        "checkpoint-3/vocab.txt",
+        pytest.param("vocab.txt", marks=pytest.mark.exhaustive),
+        pytest.param("1_Pooling", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_planted_link_is_published_on_no_path(online, sources, tmp_path, name):
     """Into the repository at the end, a card's file, a checkpoint, or through a folder."""
     secret, output = tmp_path / "secret", tmp_path / "out"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_trainer import Crash, trainer
 
+from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, checkpoint_fault, newest_whole_checkpoint
 from kdmcse_hf.training.checksums import CHECKSUMS_NAME, begin_writing, damage, write_checksums
 
@@ -54,7 +55,7 @@ def test_every_byte_of_the_checksums_counts(two_checkpoints):
     newest = two_checkpoints / "checkpoint-8"
     file = newest / CHECKSUMS_NAME
     content = file.read_bytes()
-    for place in range(0, len(content), 3):
+    for place in range(0, len(content), 11):
         for other in (content[:place], content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]):
             file.write_bytes(other)
             assert damage(newest), place
@@ -98,8 +99,15 @@ def test_a_damaged_best_is_not_restored(tmp_path):
         CheckpointError, match=rf"{best}, the best checkpoint, cannot be restored: .*model.safetensors"
     ):
         ours._load_best_model()
-    with pytest.raises((CheckpointError, ResumeError), match=r"model.safetensors"):
-        trainer(tmp_path, save_total_limit=None).train(resume_from_checkpoint=str(best))
+    assert best.name != "checkpoint-12", "were it the last, this would prove nothing"
+    with pytest.raises(CheckpointError, match="start the same command with --auto_resume true"):
+        trainer(tmp_path, save_total_limit=None).train(resume_from_checkpoint=True)
+    shutil.rmtree(best)
+    again = trainer(tmp_path, save_total_limit=None)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.best_global_step is None
+    last = KDMCSEModel.from_pretrained(tmp_path / "out" / "checkpoint-12").state_dict()
+    assert all(torch.equal(value, last[key]) for key, value in again.model.state_dict().items())
 
 
 def test_a_checkpoint_whose_writing_has_ended_but_for_the_checksums_is_not_whole(two_checkpoints):

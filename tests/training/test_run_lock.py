@@ -89,6 +89,15 @@ def test_what_a_dead_run_has_left_hinders_nobody_and_a_look_leaves_nothing(tmp_p
         assert file.read() == f"process {os.getpid()} on host {socket.gethostname()}\n"
 
 
+def test_a_planted_link_in_place_of_the_lock_empties_no_other_file(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / "out" / LOCK_NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=LOCK_NAME):
+        trainer(tmp_path, max_steps=2).train()
+    assert (tmp_path / "precious").read_text() == "content"
+
+
 def test_where_files_cannot_be_locked_the_run_goes_on_with_a_warning(tmp_path, monkeypatch):
     def refuse(file):
         raise OSError(37, "No locks available")
