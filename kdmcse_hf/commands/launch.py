@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from ..launcher import end_with_launcher
 from .exit_status import STOPPED_BY_CTRL_C, program_name
 from .help_texts import stored_help
 
@@ -18,6 +19,7 @@ def launch(command: str, words: list[str] | None = None) -> int:
     if words in (["--help"], ["-h"]):
         print(stored_help(command, program_name()), end="")
         return 0
+    end_with_launcher()
     try:
         module = importlib.import_module(f".{command.replace('-', '_')}", __package__)
         return module.main(words)

@@ -8,9 +8,13 @@ CONFIG.yaml is a file, or the name of a configuration that comes with the packag
 hold the paper's settings. `--help` lists all keys.
 """
 
+import contextlib
 import pathlib
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 
 import datasets
 import torch
@@ -39,6 +43,7 @@ from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_ch
 from ..training.checks import check_captions
 from ..training.divergence import DivergedError
 from ..training.judges import encoder_score
+from ..training.run_lock import OutputInUseError, check_not_in_use, run_lock
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
@@ -244,27 +249,49 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
     """Exit status of all that follows the command line."""
     logging.disable_progress_bar()  # of loading and saving weights; those of training and scoring stay
     try:
+        check_not_in_use(training.output_dir, training.process_index == 0)
         trainer = build_trainer(model, data, training, recipe)
     except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
         return 2
     show_short_logs(trainer)
-    try:
-        run(trainer)
-    except (ResumeError, CheckpointError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
-        if (message := advice_for(error, trainer)) is None:
-            raise
-        print(without_tokens(f"{program_name()}: {message}"), file=sys.stderr)
-        return 2 if isinstance(error, ResumeError) else 1
-    if trainer.interrupted:
-        print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
+    with _sigterm_while(trainer):
+        try:
+            with run_lock(training.output_dir, trainer.is_world_process_zero()):
+                run(trainer)
+                if trainer.is_world_process_zero() and not trainer.interrupted:
+                    _close(trainer, data.report)
+        except (ValueError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
+            if (message := advice_for(error, trainer)) is None:
+                raise
+            print(without_tokens(f"{program_name()}: {message}"), file=sys.stderr)
+            return 2 if isinstance(error, ResumeError | OutputInUseError) else 1
+        if trainer.interrupted:
+            print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
         shut_down(trainer)
+    if trainer.interrupted:
         return STOPPED_BY_SIGTERM
-    if trainer.is_world_process_zero():
-        _close(trainer, data.report)
-    shut_down(trainer)
     is_not_pushed = training.require_push and trainer.pushed is not None and trainer.pushed.problem is not None
     return int(bool(trainer.diverged or is_not_pushed))
+
+
+@contextlib.contextmanager
+def _sigterm_while(trainer: KDMCSETrainer) -> Iterator[None]:
+    """A second SIGTERM, from launcher and scheduler both, does not cut short what the first one made the run do."""
+
+    def end(signum, frame):
+        if not trainer.interrupted:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+    if threading.current_thread() is not threading.main_thread():  # others cannot set handlers
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _close(trainer: KDMCSETrainer, report: str) -> None:
@@ -299,7 +326,7 @@ def write_local_recipe(keys: dict, output_dir: str) -> None:
 
 def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:
     """What to do about a failure that is no fault of the program, or None."""
-    if isinstance(error, ResumeError | CheckpointError | DivergedError):
+    if isinstance(error, ResumeError | CheckpointError | DivergedError | OutputInUseError):
         return str(error)
     if isinstance(error, OSError | SafetensorError):
         return f"{error}. What was saved is whole: make room in output_dir, then start again with --auto_resume true"

@@ -90,7 +90,7 @@ class BestPusher:
             return
         try:
             copy = stage(checkpoint, self.output_dir)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.give_up(checkpoint, f"no private copy could be made: {error}")
             return
         with self._lock:

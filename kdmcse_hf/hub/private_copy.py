@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from .repository_files import repository_files
+from .repository_files import refuse_links_to_elsewhere, repository_files
 
 STAGING = ".push-"  # how the names of the copies' folders begin
 
@@ -37,11 +37,14 @@ def stage(directory: str | pathlib.Path, root: str | pathlib.Path | None = None)
 
     Raises:
         OSError: there is no room or no permission.
+        ValueError: a file is a link to another place, which would be published.
     """
     source = pathlib.Path(directory)
+    names = repository_files(source)
+    refuse_links_to_elsewhere(source, names)
     copy = pathlib.Path(_folder(pathlib.Path(root or directory)))
     try:
-        for name in repository_files(source):
+        for name in names:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             if name.suffix != ".safetensors" or not _link(source / name, copy / name):
                 shutil.copyfile(source / name, copy / name)

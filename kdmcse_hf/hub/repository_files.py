@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -66,12 +67,12 @@ def check_repository(directory: str | pathlib.Path) -> None:
         raise FileNotFoundError(
             f"{root} lacks {', '.join(missing)}: give the output_dir of a finished run, or a checkpoint that was best"
         )
-    _refuse_links_to_elsewhere(root, files)
+    refuse_links_to_elsewhere(root, files)
     config, tokenizer, *_ = [_read_json(root / name) for name in NEEDED if name.endswith(".json")]
     if "kdmcse" not in config or "auto_map" in config or "auto_map" in tokenizer:
         raise ValueError(f"{root} is no model that kdmcse_hf saved: only those are pushed, and no remote code")
     load_heads(root, config["kdmcse"].get("heads_sha256"))
-    _check_weights(root, names)
+    check_weights(root, names)
     load_tokenizer(str(root), local_files_only=True)
 
 
@@ -82,8 +83,16 @@ def _read_json(path: pathlib.Path) -> Any:
         raise ValueError(f"{path} was not written to its end: {error}") from None
 
 
-def _refuse_links_to_elsewhere(root: pathlib.Path, files: list[pathlib.Path]) -> None:
-    """Links must not publish files of other folders; only those of the Hub's cache to its blobs are allowed."""
+def refuse_links_to_elsewhere(root: pathlib.Path, files: Iterable[str | pathlib.Path]) -> None:
+    """Links must not publish files of other folders; only those of the Hub's cache to its blobs are allowed.
+
+    Args:
+        root: of the repository.
+        files: relative to it, which are to be copied or sent.
+
+    Raises:
+        ValueError: one is a link to another place, or in a folder that is.
+    """
     resolved = root.resolve()
     allowed = (resolved, resolved.parent.parent / "blobs")
     for name in files:
@@ -92,7 +101,16 @@ def _refuse_links_to_elsewhere(root: pathlib.Path, files: list[pathlib.Path]) ->
             raise ValueError(f"{root / name} is a link to {target}, outside of the repository: put the file there")
 
 
-def _check_weights(root: pathlib.Path, names: set[str]) -> None:
+def check_weights(root: pathlib.Path, names: set[str]) -> None:
+    """Check that the encoder's weights are there, all shards, and whole as far as their headers tell.
+
+    Args:
+        root: of the repository, or a checkpoint.
+        names: of the files in it that count.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, or cut short.
+    """
     index = root / "model.safetensors.index.json"
     shards = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     for name in shards:

@@ -13,7 +13,9 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import logging
 
+from ..hub.repository_files import check_weights
 from ..model.repository import HEADS_NAME
+from .checksums import begin_writing, damage, files_gone, has_checksums, is_being_written, write_checksums
 
 logger = logging.get_logger(__name__)
 
@@ -43,7 +45,7 @@ def newest_whole_checkpoint(output_dir: str) -> str | None:
         if fault is None:
             return str(path)
         logger.warning(f"{path} cannot be resumed from and is passed over: {fault}")
-        if _is_json(path / TRAINER_STATE_NAME):
+        if _is_finished(path):
             unusable.append(f"{path}: {fault}")
     if unusable:
         raise ResumeError(
@@ -56,14 +58,19 @@ def newest_whole_checkpoint(output_dir: str) -> str | None:
 def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
     """What keeps training from going on exactly as it was from this directory, or None.
 
-    Trainer writes `trainer_state.json` last, when all processes are done with their files: without it, writing was
-    cut short. The other files are looked at for their ends, since they may have been cut in copying.
+    Its files are held against the checksums that were written last. Checkpoints of earlier versions, which have none,
+    end with `trainer_state.json`, and their other files are looked at for their ends.
     """
     path = pathlib.Path(checkpoint)
     if not path.is_dir():
         return "there is no such directory"
-    if not _is_json(path / TRAINER_STATE_NAME):
-        return f"it was not written to its end ({TRAINER_STATE_NAME} is missing or cut short)"
+    return _gap(path) or (damage(path) if has_checksums(path) else _cut_short(path))
+
+
+def _gap(path: pathlib.Path) -> str | None:
+    """What is not there."""
+    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME):
+        return f"it was not written to its end, or {TRAINER_STATE_NAME} was cut short"
     if is_best_alone(path):
         return "it holds a new best alone, weights and heads, which is restored at the end of its run"
     if not any((path / name).exists() for name in (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS)):
@@ -73,8 +80,13 @@ def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
             return f"{name} is missing"
     if not list(path.glob("rng_state*.pth")):
         return "it has no random state (rng_state.pth)"
-    cut = [file.name for file in sorted(path.iterdir()) if not _has_its_end(file)]
-    return f"{', '.join(cut)} cut short" if cut else None
+    # Checksums tell what else is missing; where FSDP or DeepSpeed keep the optimizer, they have the weights too.
+    if not has_checksums(path) and (path / OPTIMIZER_NAME).exists():
+        try:
+            check_weights(path, {file.name for file in path.iterdir()})
+        except (FileNotFoundError, ValueError) as error:
+            return str(error)
+    return None
 
 
 def is_best_alone(path: pathlib.Path) -> bool:
@@ -82,16 +94,20 @@ def is_best_alone(path: pathlib.Path) -> bool:
     names = (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS, SCHEDULER_NAME)
     if any((path / name).exists() for name in names) or list(path.glob("rng_state*.pth")):
         return False
-    if not _is_json(path / TRAINER_STATE_NAME):
+    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME):
         return False
     state = json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    return state.get("best_global_step") == state["global_step"]  # else the run saves weights alone all the time
+    return state.get("best_global_step") == state.get("global_step")  # else the run saves weights alone all the time
 
 
 def remove_broken(output_dir: str | pathlib.Path) -> None:
-    """Remove checkpoints that were cut short in being written or removed: nothing can be resumed from them."""
+    """Remove checkpoints that were cut short in being written or removed: nothing can be resumed from them.
+
+    One that was damaged later stays: it may be the best, whose loss is an error.
+    """
     for path in _checkpoints(output_dir):
-        if not is_best_alone(path) and checkpoint_fault(path):
+        is_half_removed = files_gone(path) if has_checksums(path) else not is_best_alone(path) and _gap(path)
+        if not _is_finished(path) or is_half_removed:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -138,10 +154,12 @@ def written_whole(directory: str, is_main_process: bool) -> Iterator[None]:
         CheckpointError: it could not be written; what there is of it is removed, to give its space back.
     """
     path = pathlib.Path(directory)
-    if is_main_process:
-        (path / TRAINER_STATE_NAME).unlink(missing_ok=True)
     try:
+        if is_main_process:
+            begin_writing(path)
         yield
+        if is_main_process:
+            write_checksums(path)
     except Exception as error:  # a full disk is an OSError, a RuntimeError or a SafetensorError, by who meets it
         if is_main_process:
             shutil.rmtree(path, ignore_errors=True)
@@ -158,6 +176,15 @@ def _checkpoints(output_dir: str | pathlib.Path) -> list[pathlib.Path]:
     prefix = f"{PREFIX_CHECKPOINT_DIR}-"
     found = [path for path in pathlib.Path(output_dir).glob(f"{prefix}*") if path.name[len(prefix) :].isdecimal()]
     return sorted(found, key=lambda path: int(path.name[len(prefix) :]), reverse=True)
+
+
+def _is_finished(path: pathlib.Path) -> bool:
+    return not is_being_written(path) if has_checksums(path) else _is_json(path / TRAINER_STATE_NAME)
+
+
+def _cut_short(path: pathlib.Path) -> str | None:
+    cut = [file.name for file in sorted(path.iterdir()) if not _has_its_end(file)]
+    return f"{', '.join(cut)} cut short" if cut else None
 
 
 def _has_its_end(file: pathlib.Path) -> bool:

@@ -1,6 +1,7 @@
 """What training does about the Hub: a check at the start, a push of each new best, a last one at the end."""
 
 import os
+import pathlib
 import shutil
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 from ..hub.best_pusher import BestPusher
 from ..hub.compare import Pairs
 from ..hub.push import Pushed
-from ..hub.repository_files import CARD_FILES
+from ..hub.repository_files import CARD_FILES, refuse_links_to_elsewhere
 from ..hub.worker_client import Target
 from .training_args import KDMCSETrainingArguments
 
@@ -43,11 +44,12 @@ class PushBest(TrainerCallback):
             return
         checkpoint = os.path.join(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
         try:
+            refuse_links_to_elsewhere(pathlib.Path(args.output_dir), CARD_FILES)
             self._write_card()
             for name in CARD_FILES:
                 if os.path.isfile(os.path.join(args.output_dir, name)):
                     shutil.copyfile(os.path.join(args.output_dir, name), os.path.join(checkpoint, name))
-        except OSError as error:  # no room: the checkpoint itself is written, so training can go on
+        except (OSError, ValueError) as error:  # no room, a link: the checkpoint itself is written, training can go on
             pusher.give_up(checkpoint, f"the card could not be written: {error}")
         else:
             pusher.submit(checkpoint, _message(state, args))

@@ -16,6 +16,7 @@ tests/training/test_trainer_hooks.py fails where a version of transformers has c
 """
 
 import os
+import pathlib
 import shutil
 from typing import Any
 
@@ -32,8 +33,10 @@ from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, SaveStrategy, TrainOutput
 from transformers.utils import logging
 
+from ..launcher import end_with_launcher
 from ..model.modeling_kdmcse import KDMCSEModel
 from .checkpoints import (
+    CheckpointError,
     ResumeError,
     checkpoint_fault,
     newest_whole_checkpoint,
@@ -42,6 +45,8 @@ from .checkpoints import (
     without_rotation,
     written_whole,
 )
+from .checksums import damage
+from .run_lock import run_lock
 from .run_record import RunRecord, differences
 from .stop_on_sigterm import StopOnSigterm
 from .training_args import KDMCSETrainingArguments
@@ -84,8 +89,14 @@ class ResumableTrainer(Trainer):
 
         Raises:
             ResumeError: a checkpoint that is not whole, or one of another objective or width.
-            CheckpointError: a checkpoint could not be written; those before it are whole.
+            CheckpointError: a checkpoint could not be written; those before it are whole. Or the best was damaged.
+            OutputInUseError: another run is writing to `output_dir`.
         """
+        end_with_launcher()
+        with run_lock(self.args.output_dir, self.is_world_process_zero()):
+            return self._train_alone(resume_from_checkpoint, **kwargs)
+
+    def _train_alone(self, resume_from_checkpoint: str | bool | None, **kwargs) -> TrainOutput:
         record = self.run_record() if self.model else {}  # a search makes the model of each trial later
         if resume_from_checkpoint is True:
             resume_from_checkpoint = newest_whole_checkpoint(self.args.output_dir)
@@ -156,9 +167,12 @@ class ResumableTrainer(Trainer):
         self._load_repository(checkpoint)
         metrics = {"total_flos": state.total_flos, "train_loss": self._mean_loss()}
         self.log(metrics)
-        if self.args.load_best_model_at_end and (best := _best_checkpoint(self.args.output_dir, state)):
-            state.best_model_checkpoint = best
-            self._load_best_model()
+        if self.args.load_best_model_at_end:
+            state.best_model_checkpoint = _best_checkpoint(self.args.output_dir, state)
+            if state.best_model_checkpoint:
+                self._load_best_model()
+            else:
+                state.best_global_step = state.best_metric = None  # it was removed: card and page speak of the last
         return TrainOutput(state.global_step, metrics["train_loss"], metrics)
 
     def _mean_loss(self) -> float:
@@ -193,11 +207,17 @@ class ResumableTrainer(Trainer):
             self._load_repository(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
+        best = str(self.state.best_model_checkpoint)
+        if fault := damage(pathlib.Path(best)):
+            raise CheckpointError(
+                f"{best}, the best checkpoint, cannot be restored: {fault}. Remove it, then start the same command "
+                "with --auto_resume true to end with the weights of the last step instead"
+            )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_best_model()
         else:
-            logger.info(f"restoring {self.state.best_model_checkpoint} (score {self.state.best_metric})")
-            self._load_repository(str(self.state.best_model_checkpoint))
+            logger.info(f"restoring {best} (score {self.state.best_metric})")
+            self._load_repository(best)
 
     def _load_repository(self, directory: str) -> None:
         stored, own = type(self.model).from_pretrained(directory, dtype=self.model.dtype), self.model.config
@@ -213,9 +233,9 @@ class ResumableTrainer(Trainer):
     def _save_checkpoint(self, model, trial) -> None:
         directory = os.path.join(self._get_output_dir(trial), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         only_best, self._only_best_is_due = self._only_best_is_due, False
+        if only_best and self.args.should_save and os.path.isdir(directory):
+            shutil.rmtree(directory)  # an earlier run's optimizer must not stand beside these weights
         with written_whole(directory, self.args.should_save), without_rotation(self.args, weights_alone=only_best):
-            if only_best and self.args.should_save and os.path.isdir(directory):
-                shutil.rmtree(directory)  # an earlier run's optimizer must not stand beside these weights
             super()._save_checkpoint(model, trial)
         if self.args.should_save:
             rotate(directory, self.state.best_model_checkpoint, self.args.save_total_limit)
@@ -231,7 +251,7 @@ class ResumableTrainer(Trainer):
         return is_best or self.interrupted
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """The last file of each process; `trainer_state.json`, which tells a whole checkpoint, comes after all."""
+        """The last file of each process; the checksums, which tell a whole checkpoint, come after all."""
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()
 

@@ -1,5 +1,6 @@
 """SIGTERM, as schedulers and `kill` send it: save a checkpoint at the end of the step and stop."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -42,6 +43,12 @@ class StopOnSigterm(TrainerCallback):
         if threading.current_thread() is threading.main_thread():  # others cannot set handlers
             self._former = signal.signal(signal.SIGTERM, self._notice)
 
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self._mask(signal.SIG_BLOCK)  # data workers are forked now, and inherit this
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._mask(signal.SIG_UNBLOCK)
+
     def on_step_end(self, args, state, control, **kwargs):
         if args.world_size == 1:
             pending = self._pending
@@ -71,9 +78,31 @@ class StopOnSigterm(TrainerCallback):
 
     def restore_handler(self) -> None:
         """Restore the SIGTERM handler that was installed before training, however training ended."""
+        self._mask(signal.SIG_UNBLOCK)
         if self._former is not None:
             signal.signal(signal.SIGTERM, self._former)
             self._former = None
 
+    def _mask(self, how: int) -> None:
+        if self._former is not None and hasattr(signal, "sigwaitinfo"):
+            signal.pthread_sigmask(how, {signal.SIGTERM})
+
     def _notice(self, signum, frame):
         self._pending = True
+
+
+def ignore_sigterm(worker: int) -> None:
+    """In a data worker: schedulers send it to all processes, and the trainer needs its workers until it leaves.
+
+    The trainer's own still ends it, as at the trainer's exit; a trainer that was killed is missed within seconds, by
+    torch. Systems that do not tell who sent a signal, such as macOS, keep torch's way: the worker ends, and the run.
+    """
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_at_the_trainers_word, daemon=True).start()
+
+
+def _end_at_the_trainers_word() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -35,6 +35,7 @@ from .judges import Judges, judge_name, no_scores, scores
 from .push_best import PushBest, push_final, start_pushing
 from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
+from .stop_on_sigterm import ignore_sigterm
 from .training_args import KDMCSETrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -155,6 +156,9 @@ class KDMCSETrainer(ResumableTrainer):
             prefetch_factor=args.dataloader_prefetch_factor,
             persistent_workers=args.dataloader_persistent_workers,
             pin_memory=args.dataloader_pin_memory,
+            worker_init_fn=ignore_sigterm,
+            # Persistent workers draw fewer seeds, which no row needs: drawn here, they leave dropout's masks alone.
+            generator=torch.Generator().manual_seed(args.seed),
         )
         return prepare_data_loader(
             loader,

@@ -39,6 +39,14 @@ def test_a_copy_outlives_its_checkpoint(repository):
     assert not copy.exists()
 
 
+def test_a_link_to_elsewhere_is_not_copied(repository):
+    (repository.parent / "secret").write_text("of somebody else")
+    (repository / "vocab.txt").symlink_to(repository.parent / "secret")
+    with pytest.raises(ValueError, match=r"vocab.txt is a link to .*secret, outside of the repository"):
+        stage(repository, repository.parent)
+    assert not list(repository.parent.glob(".push-*"))
+
+
 def test_no_room_for_a_copy_leaves_nothing_behind(repository, monkeypatch):
     def full(source, target):
         raise OSError(28, "No space left on device")

@@ -20,6 +20,7 @@ from hub_server import HubServer
 from transformers import AutoModel, TrainerCallback
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainingArguments
+from kdmcse_hf.card.curve import CURVE_NAME
 from kdmcse_hf.commands import push, train
 from kdmcse_hf.hub import best_pusher as background
 from kdmcse_hf.hub.best_pusher import BestPusher
@@ -256,6 +257,32 @@ def test_a_run_that_goes_on_pushes_the_best_that_it_finds(online, sources, tmp_p
     assert run(sources, tmp_path / "out", auto_resume=True)[0] == 0
     assert remote_files(online) == local_files(tmp_path / "out")
     assert not (tmp_path / "out" / "PUSH_FAILED.md").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        CURVE_NAME,
+        "checkpoint-3/vocab.txt",
+        pytest.param("vocab.txt", marks=pytest.mark.exhaustive),
+        pytest.param("1_Pooling", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_planted_link_is_published_on_no_path(online, sources, tmp_path, name):
+    """Into the repository at the end, a card's file, a checkpoint, or through a folder."""
+    secret, output = tmp_path / "secret", tmp_path / "out"
+    secret.mkdir()
+    for file in ("key", "config.json"):
+        (secret / file).write_text("of somebody else")
+    (output / name).parent.mkdir(parents=True)
+    (output / name).symlink_to(secret / "key" if "." in name else secret)
+    status, out, _ = run(sources, output, save_steps=3, save_total_limit=0)
+    assert status == 0, "training goes on"
+    for commit in online.commits("alice/model"):
+        assert b"of somebody else" not in online.files("alice/model", commit).values()
+    if not name.startswith("checkpoint-"):
+        assert f"is a link to {secret}" in out
+        assert f"is a link to {secret}" in (output / "PUSH_FAILED.md").read_text()
 
 
 def test_the_token_is_in_nothing_that_a_run_says_or_leaves(online, sources, tmp_path, capfd):

@@ -6,6 +6,7 @@ import pathlib
 import random
 import shutil
 import signal
+import subprocess
 import threading
 
 import torch
@@ -15,6 +16,7 @@ from transformers import TrainerCallback, TrainerState
 import kdmcse_hf.model.repository
 from kdmcse_hf import KDMCSETrainer
 from kdmcse_hf.commands import train
+from kdmcse_hf.training import checkpoints
 
 # Checkpoints come at steps 8, 16 and 20, a new best without state at 4, which stays the best in two processes alone.
 MAX_STEPS, EVAL_STEPS, SAVE_STEPS, TIMED = 20, 4, 8, 4
@@ -68,24 +70,35 @@ def disk_full(path) -> None:
 class AtStep(TrainerCallback):
     """Gets a signal at a callback of a step."""
 
-    def __init__(self, event: str, step: int, signal_number: int):
-        self.step, self.signal_number = step, signal_number
+    def __init__(self, event: str, step: int, signal_number: int, to_group: bool):
+        self.step, self.signal_number, self.to_group = step, signal_number, to_group
         setattr(self, event, self.signal_there)
 
     def signal_there(self, args, state, control, **kwargs):
-        if state.global_step == self.step:
+        if state.global_step == self.step and self.to_group:
+            # By another process: data workers take their parent's signal for the end of their work.
+            subprocess.run(["kill", f"-{self.signal_number}", "0"], check=False)
+        elif state.global_step == self.step:
             os.kill(os.getpid(), self.signal_number)
 
 
-def at_event(event: str, step: int, signal_number: int = signal.SIGKILL):
-    """Make the Trainer of this process get a signal at a callback."""
+def at_event(event: str, step: int, signal_number: int = signal.SIGKILL, to_group: bool = False):
+    """Make the Trainer of this process, or its whole process group, get a signal at a callback."""
+    if to_group:
+        os.setpgid(0, 0)  # one of its own, with its data workers
     made = KDMCSETrainer.__init__
 
     def init(self, *args, **kwargs):
         made(self, *args, **kwargs)
-        self.add_callback(AtStep(event, step, signal_number))
+        self.add_callback(AtStep(event, step, signal_number, to_group))
 
     KDMCSETrainer.__init__ = init
+
+
+def sigterm_twice() -> None:
+    """From launcher and scheduler: the second comes when the run is leaving."""
+    at_event("on_step_begin", 6, signal.SIGTERM)
+    patch(train, "shut_down", 1, action=lambda trainer: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def patch(owner, name: str, *args, **kwargs):
@@ -132,6 +145,8 @@ def kill_points(seconds: float, seed: int) -> dict:
         points[f"trainer-state-{number}-half-written"] = lambda n=number: patch(
             TrainerState, "save_to_json", n, **after_writing(1)
         )
+    for number in (1, 3):  # all files of a best and of a checkpoint are there
+        points[f"before-checksums-{number}"] = lambda n=number: patch(checkpoints, "write_checksums", n)
     for number in (1, 2):  # the first is the best without state in one process
         points[f"rotation-{number}-half-done"] = lambda n=number: at_rotation(n)
     points["before-restoring-the-best"] = lambda: patch(KDMCSETrainer, "_load_best_model", 1)
@@ -141,6 +156,11 @@ def kill_points(seconds: float, seed: int) -> dict:
     points["page"] = lambda: patch(train, "write_page", 1)
     for step in (6, 15):
         points[f"sigterm-in-step-{step}"] = lambda step=step: at_event("on_step_begin", step, signal.SIGTERM)
+    for step in (2, 13):  # the first of its epoch, with workers that have just been forked, and one in a later epoch
+        points[f"sigterm-to-group-in-step-{step}"] = lambda step=step: at_event(
+            "on_step_begin", step, signal.SIGTERM, to_group=True
+        )
+    points["sigterm-twice-in-step-6"] = sigterm_twice
     points["disk-full-2"] = lambda: patch(*encoder, 2, **after_writing(1, disk_full))
     points["disk-full-at-the-end"] = lambda: at_the_end(*encoder, disk_full)
     for index in range(TIMED):

@@ -23,11 +23,12 @@ DEADLINE = 120.0  # seconds until an attempt counts as hanging
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How the run is spread: processes, steps of accumulation, data workers of each process."""
+    """How the run is spread: processes, steps of accumulation, data workers of each process and whether they stay."""
 
     world: int
     accumulation: int = 1
     workers: int = 0
+    persistent: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +171,7 @@ def command(sources: dict[str, str], output: pathlib.Path, setting: Setting, pag
         "per_device_train_batch_size": 4 // setting.world,
         "gradient_accumulation_steps": setting.accumulation,
         "dataloader_num_workers": setting.workers,
+        "dataloader_persistent_workers": setting.persistent,
         "learning_rate": 1e-3,
         "disable_tqdm": True,
         "report_to": "none",

@@ -1,38 +1,16 @@
 """Runs whose loss or weights are not finite end at once, say why, and save nothing."""
 
 import pytest
-import tiny
 import torch
+from tiny_trainer import trainer
 from transformers import TrainerCallback
 
-from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.data.captions import Captions
-from kdmcse_hf.data.text import load_text
+from kdmcse_hf import KDMCSETrainer
 from kdmcse_hf.training.divergence import DivergedError, LossParts
 
 
-def make_trainer(tmp_path, callback: TrainerCallback | None = None, **arguments) -> KDMCSETrainer:
-    (tmp_path / "text.txt").write_text("\n".join(tiny.sentences(40)), encoding="utf-8")
-    model = KDMCSEModel.from_encoder(tiny.encoder(), image_dim=tiny.IMAGE_DIM, text_dim=tiny.TEXT_DIM)
-    values = {
-        "output_dir": str(tmp_path / "out"),
-        "per_device_train_batch_size": 4,
-        "max_steps": 12,
-        "eval_steps": 4,
-        "save_steps": 4,
-        "logging_steps": 4,
-        "disable_tqdm": True,
-        "use_cpu": True,
-    }
-    return KDMCSETrainer(
-        model=model,
-        args=KDMCSETrainingArguments(**{**values, **arguments}),
-        text_dataset=load_text(str(tmp_path / "text.txt")),
-        multimodal_dataset=Captions(tiny.captions(24, images=8), "captions"),
-        eval_dataset=tiny.pairs(),
-        processing_class=tiny.tokenizer(),
-        callbacks=[callback] if callback else [],
-    )
+def make_trainer(tmp_path, callback: TrainerCallback, **arguments) -> KDMCSETrainer:
+    return trainer(tmp_path, callbacks=[callback], save_steps=4, **arguments)
 
 
 class Spoil(TrainerCallback):

@@ -13,6 +13,7 @@ from killed_runs import Setting, kill_and_start_again, run_whole
 SETTINGS = {
     "one-process": Setting(world=1),
     "one-process-two-workers": Setting(world=1, workers=2),
+    "one-process-persistent-worker": Setting(world=1, workers=1, persistent=True),
     "two-processes-accumulating": Setting(world=2, accumulation=2),
 }
 POINTS = list(kill_points(seconds=0.0, seed=0))
@@ -33,13 +34,17 @@ REPRESENTATIVE = {
         "card",
         "page",
         "sigterm-in-step-15",
+        "sigterm-to-group-in-step-2",
+        "sigterm-twice-in-step-6",
+        "before-checksums-1",
         "disk-full-2",
         "encoder-at-the-end-half-written",
         "heads-at-the-end-half-written",
         "disk-full-at-the-end",
         "timed-0",
     ],
-    "one-process-two-workers": ["step-13-begun", "evaluation-4"],
+    "one-process-two-workers": ["step-13-begun", "evaluation-4", "sigterm-to-group-in-step-2"],
+    "one-process-persistent-worker": ["step-13-begun"],
     "two-processes-accumulating": [
         "step-9-begun",
         "evaluation-4",

@@ -1,14 +1,13 @@
 """Between two logs, a step reads no number back from the device: each would make the processor wait for a GPU."""
 
-import datasets
 import pytest
 import tiny
 import torch
+from tiny_trainer import trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
-from kdmcse_hf import KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
-from kdmcse_hf.data.captions import Captions
+from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.encoding.support import packing_support
 
 aten = torch.ops.aten
@@ -81,18 +80,9 @@ def test_a_step_between_two_logs_reads_nothing(tmp_path, monkeypatch, arguments,
     model = KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, pooling=pooling, **widths)
     assert packing_support(model.encoder).plan is not None
     between = BetweenLogs()
-    whole_run = {"eval_strategy": "no", "save_strategy": "no", "max_steps": 8, "logging_steps": 4, "report_to": "none"}
+    whole_run = {"eval_strategy": "no", "save_strategy": "no", "max_steps": 8}
     arguments = {name: value for name, value in arguments.items() if name != "objective"}
-    ours = KDMCSETrainer(
-        model=model,
-        args=KDMCSETrainingArguments(
-            str(tmp_path), per_device_train_batch_size=4, use_cpu=True, disable_tqdm=True, **whole_run, **arguments
-        ),
-        text_dataset=datasets.Dataset.from_dict({"text": tiny.sentences(40)}),
-        multimodal_dataset=Captions(tiny.captions(24, images=8), "captions"),
-        processing_class=tiny.tokenizer(),
-        callbacks=[between],
-    )
+    ours = trainer(tmp_path, model=model, callbacks=[between], **whole_run, **arguments)
     ours.train()
     assert between.steps == 3, "two caption steps or one were among them"
     assert between.mode.operations > 300
