@@ -58,3 +58,10 @@ class Crash(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == self.step:
             raise KeyboardInterrupt
+
+
+class Worse(TrainerCallback):
+    """Every evaluation is worse than the one before."""
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        metrics["eval_stsb_spearman"] = 50.0 - state.global_step

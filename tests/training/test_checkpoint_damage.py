@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from tiny_trainer import Crash, trainer
+from tiny_trainer import Crash, Worse, trainer
 
 from kdmcse_hf import KDMCSEModel
 from kdmcse_hf.training.checkpoints import CheckpointError, ResumeError, checkpoint_fault, newest_whole_checkpoint
@@ -91,7 +91,8 @@ def test_where_all_are_damaged_training_does_not_silently_start_over(tmp_path):
 
 
 def test_a_damaged_best_is_not_restored(tmp_path):
-    ours = trainer(tmp_path, save_total_limit=None)
+    arguments = {"save_total_limit": None, "callbacks": [Worse()]}  # the first evaluation is the best
+    ours = trainer(tmp_path, **arguments)
     ours.train()
     best = pathlib.Path(ours.state.best_model_checkpoint)
     flip(best / "model.safetensors")
@@ -99,11 +100,11 @@ def test_a_damaged_best_is_not_restored(tmp_path):
         CheckpointError, match=rf"{best}, the best checkpoint, cannot be restored: .*model.safetensors"
     ):
         ours._load_best_model()
-    assert best.name != "checkpoint-12", "were it the last, this would prove nothing"
+    assert best.name == "checkpoint-4"
     with pytest.raises(CheckpointError, match="start the same command with --auto_resume true"):
-        trainer(tmp_path, save_total_limit=None).train(resume_from_checkpoint=True)
+        trainer(tmp_path, **arguments).train(resume_from_checkpoint=True)
     shutil.rmtree(best)
-    again = trainer(tmp_path, save_total_limit=None)
+    again = trainer(tmp_path, **arguments)
     again.train(resume_from_checkpoint=True)
     assert again.state.best_global_step is None
     last = KDMCSEModel.from_pretrained(tmp_path / "out" / "checkpoint-12").state_dict()

@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from scipy.stats import spearmanr
-from tiny_trainer import Crash, trainer
+from tiny_trainer import Crash, Worse, trainer
 from transformers import TrainerCallback
 
 from kdmcse_hf import KDMCSEModel
@@ -234,13 +234,6 @@ def test_a_nan_score_is_an_error_with_its_cause(tmp_path):
         ours.model.encoder.embeddings.word_embeddings.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="NaN"):
         ours.evaluate()
-
-
-class Worse(TrainerCallback):
-    """Every evaluation is worse than the one before."""
-
-    def on_evaluate(self, args, state, control, metrics, **kwargs):
-        metrics["eval_stsb_spearman"] = 50.0 - state.global_step
 
 
 def test_early_stopping(tmp_path):
