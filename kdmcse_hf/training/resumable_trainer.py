@@ -1,7 +1,7 @@
 """Runs that can be killed at any moment and go on to the bit; what is not written whole is not resumed from.
 
-Trainer has no public hook for some of this. Its private methods that are overridden here and in `trainer.py`, each
-ending in the method of Trainer's own where that does the work:
+Trainer has no public hook for some of this. Its private methods that are overridden here, in `judged_trainer.py` and
+in `trainer.py`, each ending in the method of Trainer's own where that does the work:
 
     _save_checkpoint        a checkpoint is written whole or not at all, a new best between two of them without state
     _save_rng_state         the last file of each process, after which all processes wait

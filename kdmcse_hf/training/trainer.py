@@ -3,24 +3,20 @@
 import os
 
 import datasets
-import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import DistributedType, gather_object
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
-from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput
+from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..card.model_card import TEMPLATE, write_card
 from ..card.run_summary import STS_SCORES, RunSummary, changed_arguments
-from ..data.batches import MixedRows, SentenceCollator, StsSentences
-from ..data.held_out import CaptionSubset, HeldOutCaptions
+from ..data.batches import MixedRows, SentenceCollator
+from ..data.held_out import CaptionSubset
 from ..data.sampler import MixedBatchSampler
-from ..encoding.encode_all import CPU_SENTENCES, encode_all
 from ..encoding.loading import check_tokenizer
-from ..encoding.precision import computed_in, evaluation_dtype
-from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
 from ..features.caption_features import CaptionFeatures
@@ -29,11 +25,9 @@ from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.modeling_kdmcse import KDMCSEModel
 from .checks import check_batch, check_devices, check_metric, check_sources, checked_length, held_out_judge
-from .divergence import DivergedError, LossParts, has_diverged, has_finite_weights
 from .heads_apart import keep_heads_apart, reduce_head_gradients
-from .judges import Judges, judge_name, no_scores, scores
+from .judged_trainer import JudgedTrainer
 from .push_best import PushBest, push_final, start_pushing
-from .resumable_trainer import ResumableTrainer
 from .run_record import run_record
 from .stop_on_sigterm import ignore_sigterm
 from .training_args import KDMCSETrainingArguments
@@ -41,7 +35,7 @@ from .training_args import KDMCSETrainingArguments
 logger = logging.get_logger(__name__)
 
 
-class KDMCSETrainer(ResumableTrainer):
+class KDMCSETrainer(JudgedTrainer):
     """Train a `KDMCSEModel` on text batches mixed with caption batches (Algorithm 1).
 
     Args:
@@ -74,7 +68,6 @@ class KDMCSETrainer(ResumableTrainer):
     args: KDMCSETrainingArguments
     model: KDMCSEModel
     train_dataset: MixedRows
-    eval_dataset: Judges | None
     data_collator: SentenceCollator
     hub_model_id: str | None  # type: ignore[assignment]
 
@@ -106,12 +99,12 @@ class KDMCSETrainer(ResumableTrainer):
             eval_dataset = {"stsb": eval_dataset}
             check_metric(args, "stsb", STS_SCORES)
         self.pushed: Pushed | None = None
-        self.diverged = ""
         self._push_best = PushBest(write_card=self.create_model_card)
         own: list[TrainerCallback] = [self._push_best]
         if args.early_stopping_patience is not None:
             own.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(
+            token_limit=limit,
             model=model,
             args=args,
             data_collator=SentenceCollator(
@@ -126,9 +119,6 @@ class KDMCSETrainer(ResumableTrainer):
             optimizers=optimizers,
         )
         self._card_template, self.recipe = card_template, recipe or {}
-        self._token_limit = limit
-        self._parts = LossParts()
-        self._tokens_of: dict[StsSentences | HeldOutCaptions, list[list[int]]] = {}
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
 
     def train_sampler(self) -> MixedBatchSampler:
@@ -171,7 +161,6 @@ class KDMCSETrainer(ResumableTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:  # type: ignore[override]
         """As `ResumableTrainer.train`."""
-        self.diverged = ""
         if self._has_ddp():
             keep_heads_apart(self.model)
         return super().train(resume_from_checkpoint, **kwargs)
@@ -181,14 +170,9 @@ class KDMCSETrainer(ResumableTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         if self._has_ddp() and self.accelerator.sync_gradients:
             reduce_head_gradients(self.model)
-        if self._reads_at_once:
-            self._look_for_divergence()
+        if self.reads_at_once:
+            self.look_for_divergence()
         return loss
-
-    @property
-    def _reads_at_once(self) -> bool:
-        """Whether nothing has to be waited for where a loss is read: no device, no other process."""
-        return self.args.device.type == "cpu" and self.args.world_size == 1
 
     def _has_ddp(self) -> bool:
         kinds = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU)
@@ -198,129 +182,8 @@ class KDMCSETrainer(ResumableTrainer):
         """Loss of one batch; its parts, the output's fields `*_loss`, are remembered for the next log."""
         outputs = model(**inputs, mini_batch_size=self.args.mini_batch_size)
         parts = {name: part for name, part in outputs.items() if name.endswith("_loss")}
-        self._parts.add(self.state.global_step + 1, parts)
+        self.parts.add(self.state.global_step + 1, parts)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
-
-    def _save_checkpoint(self, model, trial) -> None:
-        """A model that has diverged is not worth going on from."""
-        self._look_for_divergence()
-        if not self.diverged and not self._has_finite_weights():
-            self._stop_diverged("a weight is not finite")
-        if not self.diverged:
-            super()._save_checkpoint(model, trial)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As `Trainer.save_model`.
-
-        Raises:
-            DivergedError: a weight is not finite.
-        """
-        if not self._has_finite_weights():
-            raise DivergedError(
-                f"the model is not saved in {output_dir or self.args.output_dir}: a weight is not finite"
-            )
-        super().save_model(output_dir, _internal_call)
-
-    def _has_finite_weights(self) -> bool:
-        return all(gather_object([has_finite_weights(self.model)]))  # of sharded weights each process has a part
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add each part of the loss to the training log: its mean over the batches that had it, on all processes."""
-        if "loss" in logs:
-            self._look_for_divergence()
-            logs |= {name: self.accelerator.reduce(mean, "mean").item() for name, mean in self._parts.means().items()}
-        if logs.keys() & {"loss", "train_loss"}:
-            self._parts.clear()
-        super().log(logs, start_time)
-
-    def _look_for_divergence(self) -> None:
-        """End training where a part of the loss was not finite on any process since the last log."""
-        found = min(filter(None, gather_object([self._parts.first_not_finite()])), key=str, default=None)
-        if found is not None and not self.diverged:
-            step, part, value = found
-            self._stop_diverged(f"{part} of step {step} is {value}")
-
-    def _stop_diverged(self, what: str) -> None:
-        """Training ends after this step; nothing is saved from now on, and what was saved before stays."""
-        best, args = self.state.best_model_checkpoint, self.args
-        logger.warning(
-            f"training has diverged and ends: {what}. "
-            + (f"The best model so far, {best}, stays. " if best else "")
-            + f"Take a smaller learning_rate (it is {args.learning_rate:g}) or more warmup_steps, or look for weights "
-            "or features that are not finite"
-        )
-        self.diverged, self.control.should_training_stop = what, True
-
-    def evaluate(self, *args, **kwargs) -> dict[str, float]:
-        """Score as `Trainer.evaluate` does; training's random state stays as it was, however often it is scored.
-
-        Training ends where the encoder has diverged; the best checkpoint before that stays.
-        """
-        with torch.random.fork_rng(devices=[]):
-            return super().evaluate(*args, **kwargs)
-
-    def get_eval_dataloader(  # type: ignore[override]
-        self, eval_dataset: str | datasets.Dataset | HeldOutCaptions | None = None
-    ) -> StsSentences | HeldOutCaptions:
-        """The sentences of STS pairs or of held-out captions: `evaluation_loop` makes the batches."""
-        judge = (self.eval_dataset or {})[eval_dataset] if isinstance(eval_dataset, str) else eval_dataset
-        if isinstance(judge, HeldOutCaptions):
-            return judge
-        known = next((sentences for sentences in self._tokens_of if getattr(sentences, "source", None) is judge), None)
-        return known or StsSentences(judge)
-
-    def evaluation_loop(  # type: ignore[override]
-        self,
-        dataloader: StsSentences | HeldOutCaptions,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> EvalLoopOutput:
-        """Embed a judge's sentences and score them: batches of equally many tokens, shared out over the processes."""
-        judge, args = dataloader, self.args
-        self.model.eval()
-        if callable(score_weights := getattr(self.optimizer, "eval", None)):  # schedule-free optimizers have others
-            score_weights()
-
-        def embed(**inputs) -> torch.Tensor:
-            return self.prediction_step(self.model, inputs, prediction_loss_only=False)[1]
-
-        tokens = self._tokens(judge)
-        batch_size = args.per_device_eval_batch_size
-        if args.device.type == "cpu":
-            batch_size = min(batch_size, CPU_SENTENCES)
-        pad_token_id, progress = self.processing_class.pad_token_id, not args.disable_tqdm
-        embeddings = encode_all(embed, tokens, pad_token_id, batch_size, progress)
-        found = {f"{metric_key_prefix}_{name}": value for name, value in self._scores(judge, embeddings).items()}
-        return EvalLoopOutput(predictions=embeddings, label_ids=None, metrics=found, num_samples=len(judge))
-
-    def _tokens(self, judge: StsSentences | HeldOutCaptions) -> list[list[int]]:
-        """Token ids of a judge's sentences, which are tokenised once in the life of the trainer."""
-        if judge not in self._tokens_of:
-            self._tokens_of[judge] = tokenize(self.processing_class, judge.texts, self._token_limit)
-        return self._tokens_of[judge]
-
-    def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
-        """Embed sentences (B, L), in `eval_dtype`: no loss, predictions (B, H), no labels."""
-        inputs, kind = self._prepare_inputs(inputs), self.args.device.type
-        dtype = evaluation_dtype(self.args.eval_dtype, kind, is_check=self.is_in_train)
-        with torch.inference_mode(), computed_in(dtype, kind):
-            if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # whose weights are there within `forward` alone
-                views = {name: inputs.pop(name)[:, None] for name in ("input_ids", "attention_mask")}
-                embeddings = model(**views, **inputs, return_loss=False).sentence_embeddings[:, 0]
-            else:  # `forward` would compute in the dtype of training
-                embeddings = model.embed(**inputs)
-        return None, embeddings.float(), None
-
-    def _scores(self, judge: StsSentences | HeldOutCaptions, embeddings: np.ndarray) -> dict[str, float]:
-        """The scores of (m, H) embeddings of a judge's sentences; in training NaN where the encoder has diverged."""
-        if not (self.is_in_train and has_diverged(embeddings)):
-            return scores(judge, self.model, embeddings)
-        self._look_for_divergence()
-        if not self.diverged:
-            self._stop_diverged("embeddings are not finite or the same for all sentences")
-        return no_scores(judge)
 
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
@@ -332,11 +195,6 @@ class KDMCSETrainer(ResumableTrainer):
         schedule, max_length = self.train_sampler().schedule.name, self.data_collator.max_length
         judge = self.dev_name if self.eval_dataset else None
         return run_record(self.args, self.train_dataset, self.model.config, schedule, max_length, judge, found.pop())
-
-    @property
-    def dev_name(self) -> str:
-        """How to speak of what the checkpoint is chosen by: the first of the sets that are scored."""
-        return judge_name(next(iter((self.eval_dataset or {}).values()), None))
 
     def _attention_name(self) -> str:
         args = self.args

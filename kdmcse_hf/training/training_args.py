@@ -125,7 +125,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         default=AUTO,
         metadata={
             "help": "float32, bfloat16, or auto: bfloat16 for checks during training where the device has it in "
-            "hardware, float32 for the scores at the end."
+            "hardware, float32 for the scores before and after."
         },
     )
     restore_callback_states_from_checkpoint: bool = field(

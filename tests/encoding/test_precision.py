@@ -49,7 +49,7 @@ def test_the_encoder_computes_in_the_dtype_that_it_was_made_with():
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_checks_of_a_run_are_in_bfloat16_and_its_last_score_is_in_float32(tmp_path, monkeypatch, bf16):
+def test_checks_of_a_run_are_in_bfloat16_and_its_first_and_last_scores_in_float32(tmp_path, monkeypatch, bf16):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device_type: True)
     ours = KDMCSETrainer(
         model=KDMCSEModel.from_encoder(tiny.encoder(), objective="simcse"),
@@ -73,13 +73,13 @@ def test_checks_of_a_run_are_in_bfloat16_and_its_last_score_is_in_float32(tmp_pa
     monkeypatch.setattr(KDMCSETrainer, "evaluation_loop", watch)
     ours.train()
     ours.evaluate()
-    assert steps == [{torch.bfloat16}, {torch.bfloat16}, {torch.float32}]
+    assert steps == [{torch.float32}, {torch.bfloat16}, {torch.float32}]
 
 
 def test_sentences_are_tokenised_once_in_the_life_of_a_trainer(tmp_path, monkeypatch):
     calls: list[int] = []
     monkeypatch.setattr(
-        "kdmcse_hf.training.trainer.tokenize",
+        "kdmcse_hf.training.judged_trainer.tokenize",
         lambda tokenizer, texts, limit: calls.append(len(texts)) or tokenizer(texts)["input_ids"],
     )
     ours = KDMCSETrainer(

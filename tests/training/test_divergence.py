@@ -28,7 +28,7 @@ class Spoil(TrainerCallback):
 @pytest.fixture
 def warnings(monkeypatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr("kdmcse_hf.training.trainer.logger.warning", found.append)
+    monkeypatch.setattr("kdmcse_hf.training.judged_trainer.logger.warning", found.append)
     return found
 
 
@@ -52,7 +52,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_its_step_and_names_the_part(t
 def test_where_reading_means_waiting_the_run_ends_at_the_next_log_or_checkpoint(
     tmp_path, warnings, monkeypatch, logging_strategy
 ):
-    monkeypatch.setattr(KDMCSETrainer, "_reads_at_once", False)
+    monkeypatch.setattr(KDMCSETrainer, "reads_at_once", False)
     ours = make_trainer(tmp_path, Spoil(6), logging_strategy=logging_strategy)
     ours.train()
     assert ours.state.global_step == 8

@@ -6,6 +6,7 @@ import pytest
 from transformers import Trainer
 
 from kdmcse_hf.training import resumable_trainer
+from kdmcse_hf.training.judged_trainer import JudgedTrainer
 from kdmcse_hf.training.resumable_trainer import ResumableTrainer
 from kdmcse_hf.training.trainer import KDMCSETrainer
 
@@ -30,7 +31,7 @@ def test_the_method_has_the_parameters_that_are_relied_on(name, parameters):
 def test_no_other_private_method_is_overridden_and_all_are_listed():
     ours = {
         name
-        for each in (ResumableTrainer, KDMCSETrainer)
+        for each in (ResumableTrainer, JudgedTrainer, KDMCSETrainer)
         for name in vars(each)
         if name.startswith("_") and not name.startswith("__") and name in vars(Trainer)
     }

@@ -74,7 +74,7 @@ class BetweenLogs(TrainerCallback):
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_step_between_two_logs_reads_nothing(tmp_path, monkeypatch, arguments, pooling):
     # On a CPU alone the loss is looked at in every step, which makes nobody wait.
-    monkeypatch.setattr(KDMCSETrainer, "_reads_at_once", False)
+    monkeypatch.setattr(KDMCSETrainer, "reads_at_once", False)
     widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM}
     objective = arguments.get("objective", "kdmcse")
     model = KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, pooling=pooling, **widths)
