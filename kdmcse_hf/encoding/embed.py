@@ -71,7 +71,11 @@ def embed_sentences(
         parts = max(parts, math.ceil(len(lengths) / batch_size))
         if torch.is_grad_enabled():
             encode = functools.partial(checkpoint, encode, use_reentrant=False)
-    groups = cut_by_tokens(lengths, parts)
+    if torch.compiler.is_compiling():  # all are as long as the longest; sorting would break the graph
+        size = math.ceil(len(lengths) / parts)
+        groups = [list(range(start, min(start + size, len(lengths)))) for start in range(0, len(lengths), size)]
+    else:
+        groups = cut_by_tokens(lengths, parts)
     embeddings = torch.cat([encode(rows, [lengths[row] for row in rows]) for rows in groups])
     order = list(itertools.chain.from_iterable(groups))
     places = sorted(range(len(order)), key=order.__getitem__)

@@ -18,6 +18,8 @@ from .slots import sdpa_in_slots
 
 logger = logging.get_logger(__name__)
 
+_LONGEST_ROW = 1024  # tokens that a probe has at least, where an encoder has positions for as many or more
+
 
 @dataclass(frozen=True)
 class PackingSupport:
@@ -49,17 +51,24 @@ def packing_support(encoder: PreTrainedModel) -> PackingSupport:
 
 
 def attention_name(
-    encoder: PreTrainedModel, device_type: str, dtype: torch.dtype | None = None, in_slots: bool = False
+    encoder: PreTrainedModel,
+    device_type: str,
+    dtype: torch.dtype | None = None,
+    is_compiled: bool = False,
+    in_slots: bool = False,
 ) -> str:
     """What computes the attention of an encoder, for cards and run records: `sdpa_by_length, packed`, `sdpa, padded`.
 
     Args:
         device_type: where the encoder computes, such as `cuda`.
         dtype: that of the computation, where autocast sets it; the dtype of the weights by default.
-        in_slots: whether batches come with slots, for `torch.compile`.
+        is_compiled: whether it runs under `torch.compile`.
+        in_slots: whether its batches come with slots then; without, they are padded.
     """
     if packing_support(encoder).plan is None:
         return f"{encoder.config._attn_implementation}, padded"
+    if is_compiled and not in_slots:
+        return "sdpa, padded"
     kernel = sdpa_in_slots if in_slots else kernel_for(device_type, dtype or encoder.dtype)
     return f"{kernel.__name__}, packed"
 
@@ -96,24 +105,28 @@ class _Watched(Packed):
 
 
 def _probe(encoder: PreTrainedModel) -> PackingPlan:
-    """Encodes two sentences, padded with stock SDPA and packed, in float32, and compares.
+    """Encodes two sentences, padded with stock SDPA and, again and again in one row, packed, in float32, and compares.
 
     Raises:
         ValueError: the numbers differ, or not every layer uses the registered attention.
     """
     padding_idx = _padding_idx(encoder)
-    input_ids, lengths = _two_sentences(encoder, padding_idx)
+    input_ids, both = _two_sentences(encoder, padding_idx)
+    # Some families refuse rows that are longer than a sentence may be, which those of training are.
+    positions = getattr(encoder.config, "max_position_embeddings", None) or 0
+    times = 1 + min(positions, _LONGEST_ROW) // sum(both)
+    rows, lengths = [0] * times + [1] * times, tuple([both[0]] * times + [both[1]] * times)
     packed = _Watched(Spans.of(lengths, encoder.device), kernel_for(encoder.device.type, torch.float32))
     with _evaluating(encoder) as encode:
-        mask = torch.arange(lengths[0], device=encoder.device) < torch.tensor(lengths, device=encoder.device)[:, None]
+        mask = torch.arange(both[0], device=encoder.device) < torch.tensor(both, device=encoder.device)[:, None]
         padded = encode(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         encoder.set_attn_implementation(PACKED_SDPA)
-        tokens = torch.from_numpy(places_of((0, 1), lengths, lengths[0])).to(encoder.device)
+        tokens = torch.from_numpy(places_of(rows, lengths, both[0])).to(encoder.device)
         states = encode_row(encode, padding_idx, input_ids, tokens, packed)
         layers = getattr(encoder.config, "num_hidden_layers", None)
         if len(packed.asked) != (layers or 1):
             raise ValueError(f"{len(packed.asked)} of {layers} layers use the registered attention")
-        if not _agree(states, padded[mask]):
+        if not _agree(states, padded[rows][mask[rows]]):
             raise ValueError("the last hidden states of two sentences differ from those of the padded encoder")
         layer = find_last_layer(encoder, packed.asked)
         if layer is None:
@@ -125,7 +138,7 @@ def _probe(encoder: PreTrainedModel) -> PackingPlan:
         except Exception as error:  # an unknown structure; its hook does nothing for rows that do not ask for it
             logger.info(f"the last layer of {type(encoder).__name__} is computed on all tokens: {error}")
             return PackingPlan(padding_idx)
-        return PackingPlan(padding_idx, layer if _agree(states, padded[:, 0]) else None)
+        return PackingPlan(padding_idx, layer if _agree(states, padded[rows, 0]) else None)
 
 
 def _padding_idx(encoder: PreTrainedModel) -> int | None:
@@ -157,22 +170,22 @@ def _agree(states: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether states (..., width) are equal up to rounding, vector by vector."""
     if states.shape != expected.shape:
         return False
-    rounding = torch.finfo(states.dtype).eps
-    if states.device.type == "cuda" and torch.backends.cuda.matmul.fp32_precision == "tf32":
-        rounding = 2**-11  # TF32
     apart = (states.double() - expected.double()).norm(dim=-1)
-    return bool((apart <= 100 * rounding * expected.double().norm(dim=-1)).all())
+    return bool((apart <= 100 * torch.finfo(states.dtype).eps * expected.double().norm(dim=-1)).all())
 
 
 @contextlib.contextmanager
 def _evaluating(encoder: PreTrainedModel) -> Iterator[Callable]:
-    """The encoder as a function, in float32 and without dropout, gradients and autocast; it stays as it was."""
+    """The encoder as a function, in float32 and without TF32, dropout, gradients and autocast; it stays as it was."""
     modes = [(module, module.training) for module in encoder.modules()]
+    precision = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     encoder.eval()
     single = {name: weight.float() for name, weight in encoder.named_parameters() if weight.dtype.itemsize < 4}
     try:
         with torch.no_grad(), torch.autocast(encoder.device.type, enabled=False):
             yield lambda **inputs: torch.func.functional_call(encoder, single, kwargs=inputs)
     finally:
+        torch.backends.cuda.matmul.fp32_precision = precision
         for module, training in modes:
             module.training = training

@@ -78,7 +78,7 @@ class _Protocol:
         fits = self._fit(folds, [[penalty] for penalty, _ in chosen])
         scores = [self.score(each.weights[0], test)[0] for each, (_, test) in zip(fits, outer, strict=True)]
         dev = [score for _, score in chosen]
-        accuracy, dev_accuracy = round(float(np.mean(scores)), 2), round(float(np.mean(dev)), 2)
+        accuracy, dev_accuracy = _two_decimals(np.mean(scores)), _two_decimals(np.mean(dev))
         return {"accuracy": accuracy, "dev_accuracy": dev_accuracy, "n": len(self.labels)}
 
     def chosen_by_folds(self, train: np.ndarray) -> tuple[torch.Tensor, float]:
@@ -99,7 +99,7 @@ class _Protocol:
     def score(self, weights: torch.Tensor, rows: np.ndarray) -> tuple[float, np.ndarray]:
         """Accuracy x100 and predicted classes of some rows."""
         predicted = predict(self.inputs[torch.from_numpy(rows)], weights)
-        return round(100 * float(np.mean(predicted == self.labels[rows])), 2), predicted
+        return _two_decimals(100 * np.mean(predicted == self.labels[rows])), predicted
 
     def _cross_validate(self, parts: list[np.ndarray], fold_seed: int) -> list[tuple[float, float]]:
         """For each of several sets of rows the best penalty by 10 folds of it, and its mean accuracy x100."""
@@ -118,6 +118,11 @@ class _Protocol:
 
 
 def _first_best(scores: np.ndarray) -> tuple[int, float]:
-    rounded = [round(float(score), 2) for score in scores]
+    rounded = [_two_decimals(score) for score in scores]
     best = int(np.argmax(rounded))
     return best, rounded[best]
+
+
+def _two_decimals(score: np.floating) -> float:
+    """As numpy rounds, which is what SentEval's `round` of numpy's numbers does; Python's differs on halves."""
+    return float(np.round(score, 2))

@@ -74,6 +74,11 @@ def held_out_judge(
     kept, held = hold_out(captions, args.seed if args.data_seed is None else args.data_seed)
     judge = HeldOutCaptions(held)
     check_held_out(judge, model)
+    if not judge.has_several_captions_an_image and (args.fsdp or args.deepspeed):
+        raise ValueError(
+            "multimodal_dataset has one caption an image, which the heads compare with images, and sharded heads "
+            "cannot be asked for that: give pairs to score (stsb_path, eval_dataset), or set eval_strategy to no"
+        )
     if args.metric_for_best_model == "eval_stsb_spearman":
         args.metric_for_best_model = "eval_retrieval_mrr"
     check_metric(args, "retrieval", RETRIEVAL_SCORES)

@@ -1,7 +1,6 @@
 """Runs that diverge: losses, weights and embeddings that are not finite, found without waiting in each step."""
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,39 +22,47 @@ def has_finite_weights(model: torch.nn.Module) -> bool:
     return all(bool(weight.isfinite().all()) for weight in model.parameters())
 
 
-@dataclass
 class LossParts:
-    """Parts of the loss of the batches since the last log, left where they were computed until they are read.
+    """The loss and its parts of the batches since the last log, left where they were computed until they are read."""
 
-    Args:
-        steps: by name, the optimizer step of each batch that had the part.
-        values: by name, the part of each such batch, a tensor () on its device.
-    """
-
-    steps: dict[str, list[int]] = field(default_factory=dict)
-    values: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._unread: list[tuple[int, str, torch.Tensor]] = []
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
 
     def add(self, step: int, parts: dict[str, torch.Tensor]) -> None:
-        """Remember the parts of one batch of an optimizer step, counted from 1."""
-        for name, part in parts.items():
-            self.steps.setdefault(name, []).append(step)
-            self.values.setdefault(name, []).append(part.detach())
-
-    def means(self) -> dict[str, torch.Tensor]:
-        """The mean of each part over the batches that had it, tensors ()."""
-        return {name: torch.stack(values).mean() for name, values in self.values.items()}
+        """Remember tensors () of one batch of an optimizer step, counted from 1."""
+        self._unread += [(step, name, part.detach()) for name, part in parts.items()]
 
     def first_not_finite(self) -> tuple[int, str, float] | None:
-        """Step, name and value of the first part that is NaN or infinite, or None. A GPU has to be waited for."""
-        found = [
+        """Step, name and value of the first NaN or infinite number that came since the last call, or None.
+
+        A GPU has to be waited for. A part is named rather than the loss that it spoils.
+        """
+        if not self._unread:
+            return None
+        values = torch.stack([value.double() for *_, value in self._unread]).tolist()
+        bad = [
             (step, name, value)
-            for name, values in self.values.items()
-            for step, value in zip(self.steps[name], torch.stack(values).tolist(), strict=True)
+            for (step, name, _), value in zip(self._unread, values, strict=True)
             if not math.isfinite(value)
         ]
-        return min(found, key=lambda part: part[:2], default=None)
+        self._add_up()
+        return min(bad, key=lambda found: (found[0], found[1] == "loss", found[1]), default=None)
+
+    def means(self) -> dict[str, torch.Tensor]:
+        """The mean of each part, tensors (), over the batches that had it since the last `clear`."""
+        self._add_up()
+        return {name: self._sums[name] / count for name, count in self._counts.items() if name != "loss"}
 
     def clear(self) -> None:
         """Forget all, as after a log."""
-        self.steps.clear()
-        self.values.clear()
+        self._unread.clear()
+        self._sums.clear()
+        self._counts.clear()
+
+    def _add_up(self) -> None:
+        for _, name, value in self._unread:
+            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+        self._unread.clear()

@@ -6,7 +6,7 @@ import datasets
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from transformers.trainer_utils import EvalLoopOutput, TrainOutput
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
 from ..data.batches import StsSentences
@@ -39,6 +39,12 @@ class JudgedTrainer(ResumableTrainer):
         super().__init__(**kwargs)
         self.parts, self.diverged = LossParts(), ""
         self._token_limit = token_limit
+        is_sharded, args = self.is_fsdp_enabled or self.is_deepspeed_enabled, self.args
+        if is_sharded and (args.bf16 or args.fp16) and args.eval_strategy != IntervalStrategy.NO:
+            logger.warning(
+                "sharded weights are scored in the precision of training: eval_dtype has no effect. Score the model "
+                "that is saved by recipes/evaluate.py for figures in float32"
+            )
         self._tokens_of: dict[StsSentences | HeldOutCaptions, list[list[int]]] = {}
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:  # type: ignore[override]
@@ -85,9 +91,9 @@ class JudgedTrainer(ResumableTrainer):
 
     def look_for_divergence(self) -> None:
         """End training where a part of the loss was not finite on any process since the last log."""
-        found = min(filter(None, gather_object([self.parts.first_not_finite()])), key=str, default=None)
-        if found is not None and not self.diverged:
-            step, part, value = found
+        found = [each for each in gather_object([self.parts.first_not_finite()]) if each]
+        if found and not self.diverged:
+            step, part, value = min(found, key=lambda each: each[:2])
             self._stop_diverged(f"{part} of step {step} is {value}")
 
     def _stop_diverged(self, what: str) -> None:
@@ -154,7 +160,8 @@ class JudgedTrainer(ResumableTrainer):
     def prediction_step(self, model, inputs, prediction_loss_only: bool, ignore_keys: list[str] | None = None):
         """Embed sentences (B, L), in `eval_dtype`: no loss, predictions (B, H), no labels."""
         inputs, kind = self._prepare_inputs(inputs), self.args.device.type
-        is_check = self.is_in_train and self.state.global_step > 0  # the score before training is published too
+        # The score before training is published too, and so are all where each new best is pushed.
+        is_check = self.is_in_train and self.state.global_step > 0 and not self.args.push_to_hub
         dtype = evaluation_dtype(self.args.eval_dtype, kind, is_check)
         with torch.inference_mode(), computed_in(dtype, kind):
             if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # whose weights are there within `forward` alone

@@ -5,7 +5,7 @@ import os
 import datasets
 import torch
 from accelerate.data_loader import prepare_data_loader
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, TrainOutput
@@ -25,7 +25,7 @@ from ..hub.best_pusher import BestPusher
 from ..hub.push import Pushed
 from ..model.modeling_kdmcse import KDMCSEModel
 from .checks import check_batch, check_devices, check_metric, check_sources, checked_length, held_out_judge
-from .heads_apart import keep_heads_apart, reduce_head_gradients
+from .heads_apart import keep_heads_apart, reduce_head_gradients, unused_weights
 from .judged_trainer import JudgedTrainer
 from .push_best import PushBest, push_final, start_pushing
 from .run_record import run_record
@@ -161,9 +161,26 @@ class KDMCSETrainer(JudgedTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs) -> TrainOutput:  # type: ignore[override]
         """As `ResumableTrainer.train`."""
-        if self._has_ddp():
-            keep_heads_apart(self.model)
+        if self.model_init is None:
+            self._prepare_for_ddp(self.model)
         return super().train(resume_from_checkpoint, **kwargs)
+
+    def call_model_init(self, trial=None) -> KDMCSEModel:
+        """The model of a trial of a hyperparameter search."""
+        model = super().call_model_init(trial)
+        self._prepare_for_ddp(model)
+        return model
+
+    def _prepare_for_ddp(self, model: KDMCSEModel) -> None:
+        if not self._has_ddp():
+            return
+        keep_heads_apart(model)
+        if unused := unused_weights(model.encoder):
+            logger.warning(
+                f"{len(unused)} weights of the encoder take no part in its embeddings ({unused[0]} ...): DDP looks "
+                "for them in each step, which takes time; an encoder without them is faster"
+            )
+            self.accelerator.ddp_handler.find_unused_parameters = True
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Forward and backward of one batch; the step's last one brings the heads' gradients together."""
@@ -175,13 +192,13 @@ class KDMCSETrainer(JudgedTrainer):
         return loss
 
     def _has_ddp(self) -> bool:
-        kinds = (DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU)
-        return self.accelerator.distributed_type in kinds  # of one process too, where a launcher has made it
+        # Of one process too, where a launcher has made it; sharded weights are of another type.
+        return self.accelerator.distributed_type.name.startswith("MULTI_")
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         """Loss of one batch; its parts, the output's fields `*_loss`, are remembered for the next log."""
         outputs = model(**inputs, mini_batch_size=self.args.mini_batch_size)
-        parts = {name: part for name, part in outputs.items() if name.endswith("_loss")}
+        parts = {name: part for name, part in outputs.items() if name == "loss" or name.endswith("_loss")}
         self.parts.add(self.state.global_step + 1, parts)
         return (outputs.loss, outputs) if return_outputs else outputs.loss
 
@@ -200,7 +217,7 @@ class KDMCSETrainer(JudgedTrainer):
         args = self.args
         dtype = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else None
         encoder = self.accelerator.unwrap_model(self.model).encoder
-        return attention_name(encoder, args.device.type, dtype, in_slots=self.data_collator.static)
+        return attention_name(encoder, args.device.type, dtype, args.torch_compile, self.data_collator.static)
 
     def run_summary(self) -> RunSummary:
         """The facts of the run that its model card tells, as they stand now."""

@@ -61,6 +61,7 @@ def train(rank: int, world: int, folder: str) -> None:
     for layer in encoder.encoder.layer:
         layer.attention.self.dropout.p = 0.0
     widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM, "gather_across_devices": True}
+    encoder.unused = torch.nn.Linear(2, 2)  # as some families have it
     torch.manual_seed(rank)
     trained = KDMCSEModel.from_encoder(encoder, objective="kdmcse", grounding_weight=1.0, **widths)
     trainer = KDMCSETrainer(
@@ -81,6 +82,8 @@ def train(rank: int, world: int, folder: str) -> None:
         multimodal_dataset=Captions(tiny.captions(32), "captions"),
         processing_class=tiny.tokenizer(),
     )
+    if world > 1:
+        trainer.model_init = lambda: trained  # as a search has it
     trainer.train()
     torch.save(trained.state_dict(), pathlib.Path(folder, f"trained {rank} of {world}.pt"))
     if world > 1:

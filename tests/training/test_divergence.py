@@ -93,6 +93,10 @@ def test_the_first_part_that_is_not_finite_is_found_and_means_are_over_the_batch
     assert {name: mean.item() for name, mean in parts.means().items()} == {"simcse_loss": 2.0, "image_loss": 5.0}
     parts.add(3, {"simcse_loss": torch.tensor(float("inf")), "image_loss": torch.tensor(float("inf"))})
     parts.add(4, {"simcse_loss": torch.tensor(float("nan"))})
+    parts.add(3, {"loss": torch.tensor(float("inf"))})
     assert parts.first_not_finite() == (3, "image_loss", float("inf"))
+    parts.add(5, {"loss": torch.tensor(float("nan")), "simcse_loss": torch.tensor(1.0)})
+    step, name, _ = parts.first_not_finite()
+    assert (step, name) == (5, "loss"), "of an objective that names no part"
     parts.clear()
     assert parts.first_not_finite() is None

@@ -1,5 +1,7 @@
 """Between two logs, a step reads no number back from the device: each would make the processor wait for a GPU."""
 
+import functools
+
 import pytest
 import tiny
 import torch
@@ -25,10 +27,29 @@ READERS = (
 )
 
 
+# What reads numbers without an operation, where a tensor is on the CPU anyway.
+METHODS = ("tolist", "numpy", "cpu", "item", "__array__", "__bool__", "__float__", "__int__", "__index__")
+
+
 class NothingIsRead(TorchDispatchMode):
-    """Raises where an operation reads numbers."""
+    """Raises where an operation or a method reads numbers."""
 
     operations = 0
+
+    def __enter__(self):
+        self._former = {name: getattr(torch.Tensor, name) for name in METHODS}
+        for name in METHODS:
+            setattr(torch.Tensor, name, functools.partialmethod(self._refuse, name))
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        for name, method in self._former.items():
+            setattr(torch.Tensor, name, method)
+        return super().__exit__(*error)
+
+    @staticmethod
+    def _refuse(tensor, name, *args, **kwargs):
+        raise AssertionError(f"{name} waits for the device")
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         chooses = function.overloadpacket is aten.index and any(
@@ -41,20 +62,24 @@ class NothingIsRead(TorchDispatchMode):
 
 
 class BetweenLogs(TrainerCallback):
-    """From the end of the first log to the last step before the second: whole steps, data and optimizer included."""
+    """Whole steps between two logs, forward, backward, clipping and optimizer; batches are made outside of them."""
 
     def __init__(self):
-        self.mode, self.steps = NothingIsRead(), 0
+        self.mode, self.steps, self.is_on = NothingIsRead(), 0, False
 
-    def on_log(self, args, state, control, **kwargs):
-        if state.global_step == 4:
+    def on_step_begin(self, args, state, control, **kwargs):
+        if 4 <= state.global_step < 7:
             self.mode.__enter__()
+            self.is_on = True
 
     def on_step_end(self, args, state, control, **kwargs):
-        if 4 < state.global_step < 8:
-            self.steps += 1
-        if state.global_step == 7:
+        self.leave()
+        self.steps += 4 < state.global_step < 8
+
+    def leave(self):
+        if self.is_on:
             self.mode.__exit__(None, None, None)
+            self.is_on = False
 
 
 @pytest.mark.parametrize(
@@ -68,21 +93,27 @@ class BetweenLogs(TrainerCallback):
         {"bf16": True},
         {"max_grad_norm": 0.0},
         {"gradient_checkpointing": True},
+        {"reads_at_once": True},
     ],
     ids=lambda arguments: "-".join(map(str, arguments)) or "plain",
 )
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_a_step_between_two_logs_reads_nothing(tmp_path, monkeypatch, arguments, pooling):
     # On a CPU alone the loss is looked at in every step, which makes nobody wait.
-    monkeypatch.setattr(KDMCSETrainer, "reads_at_once", False)
+    monkeypatch.setattr(KDMCSETrainer, "reads_at_once", arguments.get("reads_at_once", False))
     widths = {"image_dim": tiny.IMAGE_DIM, "text_dim": tiny.TEXT_DIM}
     objective = arguments.get("objective", "kdmcse")
     model = KDMCSEModel.from_encoder(tiny.encoder(), objective=objective, pooling=pooling, **widths)
     assert packing_support(model.encoder).plan is not None
     between = BetweenLogs()
     whole_run = {"eval_strategy": "no", "save_strategy": "no", "max_steps": 8}
-    arguments = {name: value for name, value in arguments.items() if name != "objective"}
-    ours = trainer(tmp_path, model=model, callbacks=[between], **whole_run, **arguments)
+    known = {name: value for name, value in arguments.items() if name not in ("objective", "reads_at_once")}
+    ours = trainer(tmp_path, model=model, callbacks=[between], **whole_run, **known)
+    if "reads_at_once" in arguments:  # so this would be noticed
+        with pytest.raises(AssertionError, match="tolist waits"):
+            ours.train()
+        between.leave()
+        return
     ours.train()
     assert between.steps == 3, "two caption steps or one were among them"
     assert between.mode.operations > 300
@@ -96,6 +127,9 @@ def test_the_guard_notices_what_waits():
         lambda: values[values > 2],
         lambda: values.nonzero(),
         lambda: values.repeat_interleave(values),
+        lambda: values.tolist(),
+        lambda: values.numpy(),
+        lambda: values.cpu(),
     ):
         with NothingIsRead(), pytest.raises(AssertionError, match="waits"):
             wait()
