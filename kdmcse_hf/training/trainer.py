@@ -1,6 +1,7 @@
 """`KDMCSETrainer`: mixed training with STS-B dev as the judge, on the documented hooks of `transformers.Trainer`."""
 
 import os
+from typing import cast
 
 import datasets
 import torch
@@ -167,7 +168,7 @@ class KDMCSETrainer(JudgedTrainer):
 
     def call_model_init(self, trial=None) -> KDMCSEModel:
         """The model of a trial of a hyperparameter search."""
-        model = super().call_model_init(trial)
+        model = cast(KDMCSEModel, super().call_model_init(trial))
         self._prepare_for_ddp(model)
         return model
 
