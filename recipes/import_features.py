@@ -14,7 +14,7 @@ import sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
@@ -78,8 +78,8 @@ def lengths_of(store: FeatureStore) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("import_features", run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("import_features.py", lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..errors import InputError
+
 # Weights that may be missing, since they change no sentence embedding: of the pooler behind the last hidden states,
 # which is not used, and BatchNorm's counters, which older checkpoints lack.
 _NOT_NEEDED = ("pooler.",)
@@ -39,11 +41,11 @@ def load_errors(name: str, part: str) -> Iterator[None]:
         raise FileNotFoundError(f"no {part} can be had at {name!r}: {error}") from error
     except Exception as error:  # configurations, tokenizers and safetensors raise errors of many classes
         if "trust_remote_code" in str(error):
-            raise ValueError(
+            raise InputError(
                 f"the {part} of {name} needs Python code that the repository brings (auto_map), which is never run: "
                 "give a model that transformers itself has a class for"
             ) from error
-        raise ValueError(
+        raise InputError(
             f"the {part} of {name} cannot be loaded, it is damaged or of another form: {type(error).__name__}: {error}"
         ) from error
 
@@ -61,7 +63,7 @@ def load_config(name: str, **source) -> PreTrainedConfig:
     with load_errors(name, "configuration"):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
     if not isinstance(ours := getattr(config, "kdmcse", {}), dict):
-        raise ValueError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
+        raise InputError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
     return config
 
 
@@ -99,13 +101,13 @@ def load_model(name: str, **options) -> PreTrainedModel:
         key for key in found["missing_keys"] if not (key.startswith(_NOT_NEEDED) or key.endswith(_COUNTERS))
     )
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{name} lacks {len(missing)} weights of the {type(model).__name__} that its config.json describes, which "
             f"would be random: {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}. Fetch the repository again"
         )
     for key, weight in model.named_parameters():
         if not (weight.is_meta or weight.isfinite().all()):
-            raise ValueError(
+            raise InputError(
                 f"{name} holds NaN or infinite values in {key}: fetch it again, or take another checkpoint"
             )
     return model
@@ -165,7 +167,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
     vocabulary = tokenizer.get_vocab()
     words = vocabulary.keys() - {*tokenizer.all_special_tokens, "▁"}
     if not words:
-        raise ValueError(
+        raise InputError(
             f"{name} has no tokenizer: copy the files of the one that the model was trained with there, such as "
             "tokenizer.json and tokenizer_config.json, or vocab.txt of bert-base-uncased"
         )
@@ -174,7 +176,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
     special = [*tokenizer("")["input_ids"], tokenizer.pad_token_id, tokenizer.unk_token_id]
     highest = max(*(vocabulary[word] for word in words), *(each for each in special if each is not None))
     if rows is not None and highest >= rows:
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {name} has token ids up to {highest}, the {type(model).__name__} has embeddings for "
             f"0 to {rows - 1}: take the tokenizer that the model was trained with"
         )

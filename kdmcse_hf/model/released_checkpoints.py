@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
 from ..encoding.loading import load_config
+from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
 
@@ -73,12 +74,12 @@ def _load(path: pathlib.Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{str(error).splitlines()[0]} Ask its author for safetensors or a plain state dict"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
+        raise InputError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
     return content
 
 
@@ -89,7 +90,7 @@ def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
     # With a prefix, the head stands beside the encoder; without one the converter has put it in the pooler's place.
     head = _linear(state, "mlp.dense.") or _linear(state, "pooler.dense.")
     if not head:
-        raise ValueError(
+        raise InputError(
             f"{directory} has no SimCSE head (mlp.dense or pooler.dense beside the encoder), found "
             f"{', '.join(sorted(state)[:3])} ...: train from a plain encoder by model_name_or_path, without importing"
         )
@@ -109,7 +110,7 @@ def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedMo
     unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]
     missing = own.keys() - state.keys()
     if unexpected or missing:
-        raise ValueError(
+        raise InputError(
             f"{directory}: the weights are not those of the {type(encoder).__name__} that config.json describes; "
             f"unexpected or of another shape: {unexpected[:3]}, missing: {sorted(missing)[:3]}"
         )
@@ -133,7 +134,7 @@ def _grounding_heads(directory: pathlib.Path) -> dict[str, State]:
         "text_head": _linear(teacher, "tmlp.dense."),
     }
     if not (heads["grounding_head"] and heads["image_head"]):
-        raise ValueError(
+        raise InputError(
             f"{path} holds { {name: sorted(part) for name, part in parts.items()} }: grounding (dense) and visn_model "
             "(mlp, or vmlp and tmlp) are needed, as the released MCSE and KDMCSE write them"
         )
