@@ -122,14 +122,17 @@ def test_a_missing_extra_is_found_before_anything_is_loaded(data, minilm, monkey
     assert "pip install 'kdmcse_hf[transfer]'" in err
 
 
-def test_any_other_failure_is_status_1_with_one_message(data, minilm, monkeypatch):
+def test_any_other_failure_keeps_its_traceback(data, minilm, monkeypatch):
     def broken(*_):
         raise RuntimeError("the disk is on fire")
 
     monkeypatch.setattr(evaluate, "evaluate_sts_task", broken)
     status, _, err = run(minilm, "--tasks", "STS-B", "--data", data)
     assert status == 1
-    assert err.strip().splitlines()[-1].endswith("RuntimeError: the disk is on fire")
+    *traceback, last, where = err.strip().splitlines()
+    assert "Traceback (most recent call last):" in traceback
+    assert last == "RuntimeError: the disk is on fire"
+    assert "Please report it" in where
 
 
 def test_tables_in_the_papers_layout():
