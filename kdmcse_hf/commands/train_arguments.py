@@ -309,8 +309,8 @@ def _yaml(path: str) -> dict:
     with open(path, encoding="utf-8") as file:
         try:
             values = yaml.safe_load(file) or {}
-        except yaml.YAMLError as error:
-            raise InputError(f"{path} is no YAML: {error}") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of dates and of bytes
+            raise InputError(f"{path} is no YAML in UTF-8: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
     return values

@@ -38,7 +38,7 @@ def load_errors(name: str, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, MemoryError, torch.OutOfMemoryError):
+    except (InputError, ImportError, MemoryError, torch.OutOfMemoryError):
         raise
     except OSError as error:
         raise FileNotFoundError(f"no {part} can be had at {name!r}: {error}") from error

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
-from ..encoding.loading import load_config
+from ..encoding.loading import load_config, load_errors
 from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
@@ -66,14 +66,17 @@ def _read_weights(directory: pathlib.Path) -> State:
         raise FileNotFoundError(f"{directory} has no config.json: give the folder that the released code wrote")
     for name in WEIGHTS_NAMES:
         if (directory / name).is_file():
-            return load_file(directory / name) if name.endswith(".safetensors") else _load(directory / name)
+            if not name.endswith(".safetensors"):
+                return _load(directory / name)
+            with load_errors(str(directory), name):
+                return load_file(directory / name)
     raise FileNotFoundError(f"{directory} has no {' and no '.join(WEIGHTS_NAMES)}: one of them holds the encoder")
 
 
 def _load(path: pathlib.Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{str(error).splitlines()[0]} Ask its author for safetensors or a plain state dict"
@@ -104,7 +107,8 @@ def _linear(state: State, prefix: str) -> State:
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
-    encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
+    with load_errors(str(directory), "model"):
+        encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
     unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import cached_file
 
 from .. import files
+from ..encoding.loading import load_errors
 from ..errors import InputError
 
 HEADS_NAME = "kdmcse_heads.safetensors"
@@ -43,4 +44,5 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
             f"{HEADS_NAME} of {repository} is not the file that its config.json was saved with "
             f"(SHA-256 {files.sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
-    return load_file(path)
+    with load_errors(str(repository), "heads"):
+        return load_file(path)

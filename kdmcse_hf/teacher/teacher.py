@@ -79,7 +79,10 @@ class Teacher:
             raise ImportError(
                 f"teacher {name} needs a package that is missing: pip install 'kdmcse_hf[{extra}]' ({error})"
             ) from error
-        return cls(name, model, image_processor, tokenizer)
+        with load_errors(name, "image processor"):
+            teacher = cls(name, model, image_processor, tokenizer)
+            teacher.image_dim, teacher.text_dim  # noqa: B018 - measured now, with parts that may not go together
+        return teacher
 
     @cached_property
     def image_dim(self) -> int:

@@ -67,7 +67,10 @@ def test_the_contracts_json_and_a_resumed_run(data, minilm, tmp_path):
         (("--tasks", "SICK-R"), "SICK_test_annotated.txt"),
         (("--classifier", "svm"), "invalid choice: 'svm'"),
         (("--classifier_seed", "1"), "--classifier_seed is of --classifier senteval"),
-        (("--classifier", "senteval", "--classifier_seed", "-1"), "--classifier_seed -1: a number from 0 to"),
+        (
+            ("--classifier", "senteval", "--classifier_seed", "-1"),
+            "--classifier_seed: found '-1', a whole number of at least 0",
+        ),
     ],
 )
 def test_unusable_input_is_status_2_with_one_message(data, minilm, arguments, reason):
