@@ -12,7 +12,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
-from ..card.model_card import TEMPLATE, write_card
+from ..card.model_card import TEMPLATE, check_template, write_card
 from ..card.run_summary import STS_SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator, StsSentences
 from ..data.held_out import CaptionSubset, HeldOutCaptions
@@ -130,6 +130,8 @@ class KDMCSETrainer(ResumableTrainer):
         self._token_limit = limit
         self._parts = LossParts()
         self._tokens_of: dict[StsSentences | HeldOutCaptions, list[list[int]]] = {}
+        if card_template is not None:
+            check_template(self.run_summary(), card_template)
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
 
     def train_sampler(self) -> MixedBatchSampler:

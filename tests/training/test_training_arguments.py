@@ -51,7 +51,7 @@ REFUSED = {
     "metric_for_best_model": ("",),
     "output_dir": ("", " "),
     "report_to": ("wandbb", ["tensorboard", "wandbb"]),
-    "optim_args": ("beta", "beta=1=2", "foo=1"),
+    "optim_args": ("beta", "beta=1=2"),
     "lr_scheduler_kwargs": ('{"a"', "[1]", "x", {"foo": 1}, {"num_cycles": "many"}, 3),
     "accelerator_config": ('{"a"', {"foo": 1}),
 }
