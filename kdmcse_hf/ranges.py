@@ -6,7 +6,7 @@ import math
 import numbers
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from .errors import InputError
 
@@ -69,6 +69,7 @@ class Range:
             return isinstance(value, str) and (value in self.choices if self.choices else bool(value.strip()))
         if not isinstance(value, numbers.Integral if self.type is int else numbers.Real) or not math.isfinite(value):
             return False
+        value = cast(float, value)
         return value == self.off or (
             (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
@@ -88,6 +89,10 @@ class Steps(Range):
         return super()._fits(value) and value > 0 and (value < 1 or value == int(value))
 
 
+AT_LEAST_1 = Range(type=int, least=1)
+SEED = Range(type=int, least=0, most=2**32 - 1)  # what numpy takes
+
+
 @functools.cache
 def ranges_of(kind: type) -> dict[str, Range]:
     """The ranges of a dataclass's fields by name, as their types state them: `Annotated[int, Range(...)]`."""
@@ -103,5 +108,6 @@ def check_fields(of: Any, inherited: Mapping[str, Range] | None = None) -> None:
         of: the instance.
         inherited: ranges of fields that another library declares, so that their types do not state them.
     """
-    for name, each in {**(inherited or {}), **ranges_of(type(of))}.items():
+    kind: type = type(of)
+    for name, each in {**(inherited or {}), **ranges_of(kind)}.items():
         each.check(name, getattr(of, name))

@@ -14,12 +14,13 @@ import sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import AT_LEAST_1, CommandParser, exit_status, ranged
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
 from kdmcse_hf.commands.outputs import check_folder
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
 from kdmcse_hf.files import sha256
+from kdmcse_hf.ranges import AT_LEAST_1
 
 SAMPLE = 2000  # captions whose features are measured
 

@@ -31,8 +31,9 @@ from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf.commands.exit_status import SEED, CommandParser, exit_status, ranged
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
 from kdmcse_hf.errors import FailedError
+from kdmcse_hf.ranges import SEED
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)

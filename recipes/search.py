@@ -17,10 +17,11 @@ from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
-from kdmcse_hf.commands.exit_status import AT_LEAST_1, CommandParser, exit_status, ranged, refuse_tokens
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged, refuse_tokens
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.ranges import AT_LEAST_1
 
 STUDY = "kdmcse"
 # name: (lowest, highest, by order of magnitude)

@@ -17,11 +17,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from kdmcse_hf.annotation_files import read_text
-from kdmcse_hf.commands.exit_status import SEED, CommandParser, exit_status, ranged
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
 from kdmcse_hf.commands.outputs import check_file
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.errors import InputError
-from kdmcse_hf.ranges import Range
+from kdmcse_hf.ranges import SEED, Range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
-from .exit_status import SEED as SEEDS
+from ..ranges import SEED as SEEDS
 from .exit_status import CommandParser, exit_status, program_name, ranged
 from .outputs import check_file
 

@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 from ..errors import FailedError, InputError
 from ..ranges import Range
 
-AT_LEAST_1 = Range(type=int, least=1)
-SEED = Range(type=int, least=0, most=2**32 - 1)  # what numpy takes
 STOPPED_BY_CTRL_C = 130  # 128 and the number of the signal, as shells have it
 GIVE_TOKEN = "give the token by the environment's HF_TOKEN, or by `hf auth login`"
 REPORT_IT = (

@@ -22,10 +22,11 @@ from tqdm.auto import tqdm
 from ..errors import FailedError
 from ..features.writer import FeatureWriter
 from ..files import TEMPORARY_SUFFIX
+from ..ranges import AT_LEAST_1, SEED
 from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import AT_LEAST_1, SEED, CommandParser, exit_status, program_name, ranged
+from .exit_status import CommandParser, exit_status, program_name, ranged
 from .outputs import check_folder
 
 LOST_AFTER = 600.0  # seconds; a batch, the longest time between two signs of life, takes a minute on a slow CPU

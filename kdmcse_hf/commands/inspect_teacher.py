@@ -21,11 +21,11 @@ from ..data.captions import FEATURES, load_captions
 from ..data.text import load_rows
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
-from ..ranges import Range
+from ..ranges import AT_LEAST_1, SEED, Range
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
 from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
-from .exit_status import AT_LEAST_1, SEED, CommandParser, exit_status, program_name, ranged
+from .exit_status import CommandParser, exit_status, program_name, ranged
 from .outputs import check_folder
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`

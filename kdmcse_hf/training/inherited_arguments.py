@@ -1,5 +1,6 @@
 """What is allowed for the arguments that `transformers.TrainingArguments` declares; it checks few of them itself."""
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -12,16 +13,14 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, Scheduler
 from transformers.training_args import OptimizerNames
 
 from ..errors import InputError
-from ..ranges import Range
+from ..ranges import AT_LEAST_1, SEED, Range
 
-_AT_LEAST_1 = Range(type=int, least=1)
-_AT_LEAST_1_OR_NULL = Range(type=int, least=1, optional=True)
-_SEED = {"type": int, "least": 0, "most": 2**32 - 1}  # what numpy takes
+_AT_LEAST_1_OR_NULL = dataclasses.replace(AT_LEAST_1, optional=True)
 
 # Those of fields that this package declares anew stand there.
 INHERITED: dict[str, Range] = {
-    "per_device_train_batch_size": _AT_LEAST_1,
-    "gradient_accumulation_steps": _AT_LEAST_1,
+    "per_device_train_batch_size": AT_LEAST_1,
+    "gradient_accumulation_steps": AT_LEAST_1,
     "num_train_epochs": Range(above=0),
     "max_steps": Range(type=int, least=1, off=-1),
     "learning_rate": Range(above=0),
@@ -39,12 +38,12 @@ INHERITED: dict[str, Range] = {
     "save_strategy": Range(type=str, choices=tuple(SaveStrategy)),
     "eval_delay": Range(least=0),
     "eval_accumulation_steps": _AT_LEAST_1_OR_NULL,
-    "seed": Range(**_SEED),
-    "data_seed": Range(**_SEED, optional=True),
+    "seed": SEED,
+    "data_seed": dataclasses.replace(SEED, optional=True),
     "dataloader_num_workers": Range(type=int, least=0, most=1024),
     "dataloader_prefetch_factor": _AT_LEAST_1_OR_NULL,
     "dataloader_multiprocessing_context": Range(type=str, choices=("fork", "spawn", "forkserver"), optional=True),
-    "ddp_timeout": _AT_LEAST_1,
+    "ddp_timeout": AT_LEAST_1,
     "ddp_bucket_cap_mb": _AT_LEAST_1_OR_NULL,
 }
 
@@ -113,20 +112,13 @@ def check_optimizer(args: TrainingArguments) -> None:
         raise InputError(f"optim is {found}, which cannot be made: {error}", "optim") from error
     if not isinstance(args.lr_scheduler_kwargs, dict | None):
         raise InputError.of("lr_scheduler_kwargs", args.lr_scheduler_kwargs, "an object in JSON")
+    found = f"{args.lr_scheduler_kwargs!r}, with which {SchedulerType(args.lr_scheduler_type).value}"
     try:
         rates = _tried_rates(args, optimizer)
     except (ValueError, TypeError, ArithmeticError, AttributeError, KeyError) as error:
-        raise InputError(
-            f"lr_scheduler_kwargs is {args.lr_scheduler_kwargs!r}, with which {SchedulerType(args.lr_scheduler_type).value} cannot be "
-            f"made: {error}",
-            "lr_scheduler_kwargs",
-        ) from error
+        raise InputError(f"lr_scheduler_kwargs is {found} cannot be made: {error}", "lr_scheduler_kwargs") from error
     if rates[0] <= 0 or not all(math.isfinite(rate) and rate >= 0 for rate in rates):
-        raise InputError(
-            f"lr_scheduler_kwargs is {args.lr_scheduler_kwargs!r}, with which {SchedulerType(args.lr_scheduler_type).value} comes to "
-            f"learning rates of {rates}",
-            "lr_scheduler_kwargs",
-        )
+        raise InputError(f"lr_scheduler_kwargs is {found} comes to learning rates of {rates}", "lr_scheduler_kwargs")
 
 
 def _tried_rates(args: TrainingArguments, optimizer: torch.optim.Optimizer) -> list[float]:
@@ -136,7 +128,7 @@ def _tried_rates(args: TrainingArguments, optimizer: torch.optim.Optimizer) -> l
         optimizer=optimizer,
         num_warmup_steps=0,
         num_training_steps=_TRIED_STEPS,
-        scheduler_specific_kwargs=dict(args.lr_scheduler_kwargs or {}),
+        scheduler_specific_kwargs=dict(args.lr_scheduler_kwargs or {}),  # type: ignore[arg-type]
     )
     rates = [optimizer.param_groups[0]["lr"]]
     with warnings.catch_warnings():
