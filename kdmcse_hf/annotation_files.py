@@ -9,6 +9,8 @@ import pathlib
 import re
 from typing import Any
 
+from .errors import InputError
+
 # Usual names of the column of captions, tried in this order.
 CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
 _FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
@@ -26,7 +28,7 @@ def read_text(path: pathlib.Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
+        raise InputError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
 
 
 def parse_json(text: str) -> Any:
@@ -39,12 +41,12 @@ def parse_json(text: str) -> Any:
     try:
         content = json.loads(text)
     except RecursionError:
-        raise ValueError("lists or objects are too deep in one another") from None
+        raise InputError("lists or objects are too deep in one another") from None
     if _SURROGATE.search(text):  # seldom, and slower than reading
         try:
             json.dumps(content, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"a string holds {error.object[error.start]!r}, half of a character") from None
+            raise InputError(f"a string holds {error.object[error.start]!r}, half of a character") from None
     return content
 
 
@@ -66,7 +68,7 @@ def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]
     captions: dict[str, list] = {}
     for number, row in enumerate(rows, start=1):
         if not row.get("file_name"):
-            raise ValueError(f"{path}, row {number}: no file_name")
+            raise InputError(f"{path}, row {number}: no file_name")
         column = find_caption_column(f"{path}, row {number}", list(row), caption_column)
         captions.setdefault(row["file_name"], []).extend(flatten_captions([row[column]]))
     return [(name, path.parent / name, found) for name, found in captions.items()]
@@ -77,16 +79,16 @@ def _read_csv(path: pathlib.Path) -> list[dict]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as .csv in UTF-8: {error}") from error
+        raise InputError(f"{path} cannot be read as .csv in UTF-8: {error}") from error
 
 
 def _parse_line(path: pathlib.Path, number: int, line: str) -> dict:
     try:
         row = parse_json(line)
     except ValueError as error:
-        raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+        raise InputError(f"{path}, line {number}: not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise ValueError(
+        raise InputError(
             f'{path}, line {number}: {line.strip()[:60]!r}, expected {{"file_name": ..., "captions": ...}}'
         )
     return row
@@ -124,7 +126,7 @@ def refuse_split(split: str | None, place: object) -> None:
         ValueError: Another split.
     """
     if split not in (None, "train"):
-        raise ValueError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
+        raise InputError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
 
 
 def is_annotation_json(path: pathlib.Path) -> bool:
@@ -153,14 +155,14 @@ def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> li
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}") from error
     try:
         if "annotations" in content:
             refuse_split(split, path)
             return _read_coco(content, folder)
         return _read_karpathy(content, folder, split)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
             f"(images with filename, split and sentences): {error!r} in it"
         ) from error
@@ -183,7 +185,7 @@ def _read_coco(content: dict, folder: pathlib.Path) -> list[Entry]:
         captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     names = {image["id"]: image["file_name"] for image in content["images"]}
     if unknown := captions.keys() - names.keys():
-        raise ValueError(f"annotations of image {min(unknown)}, which COCO's file does not list under images")
+        raise InputError(f"annotations of image {min(unknown)}, which COCO's file does not list under images")
     return [(names[image], folder / names[image], found) for image, found in captions.items()]
 
 
@@ -202,7 +204,7 @@ def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
             continue
         name, tab, caption = line.partition("\t")
         if not tab or "#" not in name:
-            raise ValueError(f"{path}, line {number}: {line[:60]!r}, expected name.jpg#0<TAB>caption")
+            raise InputError(f"{path}, line {number}: {line[:60]!r}, expected name.jpg#0<TAB>caption")
         captions.setdefault(name.rsplit("#", 1)[0], []).append(caption)
     return [(name, folder / name, found) for name, found in captions.items()]
 
@@ -247,7 +249,7 @@ def find_caption_column(where: object, columns: list[str], wanted: str | None) -
     """
     found = [column for column in ((wanted,) if wanted else CAPTION_COLUMN_NAMES) if column in columns]
     if not found:
-        raise ValueError(
+        raise InputError(
             f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMN_NAMES)} among {', '.join(columns)}; "
             "name it by caption_column"
         )

@@ -10,6 +10,8 @@ from typing import BinaryIO
 import datasets
 import numpy as np
 
+from .errors import InputError
+
 # Kinds of files, and the builder of `datasets` that reads each.
 BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -57,7 +59,7 @@ def _check_json(path: pathlib.Path) -> None:
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
         if start and start[:1] not in b"[{":
-            raise ValueError(f"it begins with {start[:20]!r}: an object a line, or a list of objects, is needed")
+            raise InputError(f"it begins with {start[:20]!r}: an object a line, or a list of objects, is needed")
         file.seek(0)
         if _depth_with_strings(file) <= DEEPEST_JSON:
             return
@@ -67,7 +69,7 @@ def _check_json(path: pathlib.Path) -> None:
                 brackets = found.group()
                 depth += len(brackets) * (brackets[:1] in b"[{") - len(brackets) * (brackets[:1] in b"]}")
                 if depth > DEEPEST_JSON:
-                    raise ValueError(
+                    raise InputError(
                         f"lists or objects are more than {DEEPEST_JSON} deep in one another at byte {found.start()}"
                     )
 

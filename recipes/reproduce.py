@@ -31,13 +31,15 @@ from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
+from kdmcse_hf.errors import FailedError
+from kdmcse_hf.ranges import SEED
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
 
 
-class RunsFailed(Exception):
+class RunsFailed(FailedError):
     """Some runs did not come to their end."""
 
 
@@ -49,7 +51,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="paper", help="of KDMCSE (%(default)s)")
     baselines = "SimCSE and MCSE with captions as published, on KDMCSE's captions and features, or both (%(default)s)"
     parser.add_argument("--baselines", choices=BASELINES, default="published", help=baselines)
-    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4, or those of --settings)")
+    parser.add_argument("--seeds", type=ranged(SEED), nargs="+", help="(0 1 2 3 4, or those of --settings)")
     listing = "list the runs with estimates of time and of the bytes they write, check the data, and stop"
     parser.add_argument("--dry-run", action="store_true", help=listing)
     parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")
@@ -202,15 +204,8 @@ def _finish(arguments: argparse.Namespace, job: Job, failed: dict[pathlib.Path, 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input, 130 stopped."""
-    try:
-        return run_or_refuse("reproduce.py", run, parse_arguments(argv))
-    except RunsFailed as error:
-        print(f"reproduce.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("reproduce.py: stopped; the same command goes on", file=sys.stderr)
-        return 130
+    """Exit status: 0 done, 1 where runs failed, or see `exit_status`; after Ctrl-C the same command goes on."""
+    return exit_status("reproduce.py", lambda: run(parse_arguments(argv)))
 
 
 def _hours(seconds: float) -> str:

@@ -17,9 +17,11 @@ from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
-from kdmcse_hf.commands.exit_status import CommandParser, refuse_tokens, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged, refuse_tokens
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
+from kdmcse_hf.errors import InputError
+from kdmcse_hf.ranges import AT_LEAST_1
 
 STUDY = "kdmcse"
 # name: (lowest, highest, by order of magnitude)
@@ -62,7 +64,7 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
     asked = [find_configuration(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
     if study.user_attrs.setdefault("asked", asked) != asked:
-        raise ValueError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
+        raise InputError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
     study.set_user_attr("asked", asked)
     done = len(finished_trials(study, optuna))
 
@@ -136,7 +138,7 @@ def run(arguments: argparse.Namespace) -> None:
     keys = explicit_keys(flags)
     refuse_tokens(keys, "search.db")
     if not model_arguments.objective.startswith("kdmcse") or model_arguments.preset != "paper":
-        raise ValueError(
+        raise InputError(
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
@@ -158,18 +160,18 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--trials", type=int, default=20, help="in all, those of earlier starts included (%(default)s)"
+        "--trials", type=ranged(AT_LEAST_1), default=20, help="in all, those of earlier starts included (%(default)s)"
     )
     arguments, words = parser.parse_known_args(argv)
-    if not words or arguments.trials < 1:
-        parser.error("a configuration or keys of recipes/train.py are needed, and at least one trial")
+    if not words:
+        parser.error("a configuration or keys of recipes/train.py are needed")
     arguments.words = words
     return arguments
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input; anything else raises."""
-    return run_or_refuse("search.py", run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("search.py", lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

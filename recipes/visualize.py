@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.annotation_files import read_text
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
+from kdmcse_hf.commands.outputs import check_file
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.errors import InputError
+from kdmcse_hf.ranges import SEED, Range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,6 +74,7 @@ def visualize(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise ImportError(f"{error.name} is missing: pip install 'kdmcse_hf[plots,transfer]'") from error
 
+    check_file(arguments.output, "--output")
     groups = read_groups(arguments.sentences) if arguments.sentences else PAPER_TRIPLES
     tsne = sklearn.manifold.TSNE(perplexity=arguments.perplexity, random_state=arguments.seed)
     width = len(arguments.models)
@@ -81,7 +86,7 @@ def visualize(arguments: argparse.Namespace) -> None:
         for axes, sentences in zip(tqdm(panels, desc=name, unit="plot"), groups, strict=True):
             views = encoder.encode_with_dropout(list(sentences), arguments.views, seed=arguments.seed)
             if np.ptp(views, axis=1).max() < 1e-5:  # rows of one batch may differ by rounding
-                raise ValueError(f"{name} has no dropout: its views of a sentence are all the same")
+                raise InputError(f"{name} has no dropout: its views of a sentence are all the same")
             points = tsne.fit_transform(views.reshape(-1, views.shape[-1])).reshape(*views.shape[:2], 2)
             plot(axes[column], points, f"{'/'.join(pathlib.PurePath(name).parts[-2:])}\n{cosines(views)}")
     for row, sentences in zip(rows, groups, strict=True):
@@ -98,10 +103,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sentences", type=pathlib.Path, help="text file, a sentence a line, groups parted by blank lines"
     )
-    parser.add_argument("--views", type=int, default=100, help="times that each sentence is encoded (default: 100)")
+    parser.add_argument(
+        "--views",
+        type=ranged(Range(type=int, least=2)),
+        default=100,
+        help="times that each sentence is encoded (default: 100)",
+    )
     parser.add_argument("--pooling", choices=("cls", "mean"), help="what the repository declares, or cls")
-    parser.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, help="of dropout and t-SNE (default: 0)")
+    parser.add_argument("--perplexity", type=ranged(Range(above=0)), default=30.0, help="of t-SNE (default: 30)")
+    parser.add_argument("--seed", type=ranged(SEED), default=0, help="of dropout and t-SNE (default: 0)")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -111,8 +121,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if len(arguments.models) > 2:
         parser.error(f"one or two models, found {len(arguments.models)}")
-    if arguments.views < 2 or not 0 < arguments.perplexity < 2 * arguments.views:
-        parser.error("--views must be at least 2 and --perplexity between 0 and twice --views")
+    if arguments.perplexity >= 2 * arguments.views:
+        parser.error("--perplexity must be below twice --views")
     if arguments.output.suffix not in FORMATS:
         parser.error(f"--output {arguments.output}: the suffix must be one of {', '.join(FORMATS)}")
     return arguments
@@ -125,13 +135,13 @@ def read_groups(path: pathlib.Path) -> list[list[str]]:
         FileNotFoundError: there is no such file.
         ValueError: a group of another size, or no group.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     groups = [list(group) for filled, group in itertools.groupby(lines, key=bool) if filled]
     for group in groups:
         if not 2 <= len(group) <= len(STYLES):
-            raise ValueError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(STYLES)}: {group[:1]}")
+            raise InputError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(STYLES)}: {group[:1]}")
     if not groups:
-        raise ValueError(f"{path} holds no sentence")
+        raise InputError(f"{path} holds no sentence")
     return groups
 
 
@@ -159,8 +169,8 @@ def add_legend(row: "Figure", sentences: Sequence[str], width: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 on unusable input."""
-    return run_or_refuse("visualize.py", visualize, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("visualize.py", lambda: visualize(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

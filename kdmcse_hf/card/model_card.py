@@ -9,6 +9,7 @@ from importlib.metadata import version
 import yaml
 from huggingface_hub import ModelCard, ModelCardData, try_to_load_from_cache
 
+from ..errors import InputError
 from ..evaluation.tasks import STS_DEV
 from ..model.objectives import objective_class
 from ..version import __version__
@@ -37,6 +38,23 @@ def write_card(run: RunSummary, template: str | os.PathLike, directory: str | pa
         write_recipe(run.recipe, run.seed, run.name, run.world_size, directory)
     shutil.rmtree(pathlib.Path(directory, EVAL_RESULTS), ignore_errors=True)
     card.save(pathlib.Path(directory, "README.md"))
+
+
+def check_template(run: RunSummary, template: str | os.PathLike) -> None:
+    """Make a card of a run that has not begun, so that a template of the user's own does not fail after hours.
+
+    Raises:
+        InputError: no card can be made of it.
+    """
+    try:
+        model_card(run, template)
+    except Exception as error:  # of Jinja, of YAML, or of what the template calls
+        if pathlib.Path(template) == TEMPLATE:
+            raise
+        raise InputError(
+            f"card_template {template} makes no model card ({type(error).__name__}: {error}): mend it or leave it out",
+            "card_template",
+        ) from error
 
 
 def model_card(run: RunSummary, template: str | os.PathLike, has_curve: bool = False) -> ModelCard:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard
 
+from ..errors import InputError
 from ..evaluation.mteb_sets import REPOSITORIES
 from ..evaluation.paper_results import FROM_MCSE
 from ..evaluation.tables import Table, build_tables, to_markdown
@@ -52,7 +53,7 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
     head, found, rest = card.text.partition(_START)
     tail = rest.partition(_END)[2]
     if not (found and tail):
-        raise ValueError(f"{path} has no lines {_START} and {_END}, between which the results stand")
+        raise InputError(f"{path} has no lines {_START} and {_END}, between which the results stand")
     config = json.loads(pathlib.Path(directory, "config.json").read_text(encoding="utf-8"))["kdmcse"]
     _check_report(report, pathlib.Path(directory), config["pooling"])
     card.data.model_name = card.data.model_name or pathlib.Path(directory).resolve().name
@@ -66,9 +67,9 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
 def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
     scored = pathlib.Path(report["model"])
     if scored.is_dir() and not scored.samefile(directory):
-        raise ValueError(f"the scores are those of {scored}, not of {directory}: evaluate that model")
+        raise InputError(f"the scores are those of {scored}, not of {directory}: evaluate that model")
     if report["pooling"] != pooling:
-        raise ValueError(f"the scores are with {report['pooling']} pooling, {directory} declares {pooling}")
+        raise InputError(f"the scores are with {report['pooling']} pooling, {directory} declares {pooling}")
 
 
 def _trained_dev(card: ModelCard) -> dict:

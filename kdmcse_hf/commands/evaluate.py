@@ -17,29 +17,23 @@ from accelerate import PartialState
 from .. import files
 from ..encoding.declared_pooling import find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import InputError
 from ..evaluation.senteval_protocol import SEED
 from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
-from .exit_status import CommandParser, program_name, without_tokens
+from ..ranges import SEED as SEEDS
+from .exit_status import CommandParser, exit_status, program_name, ranged
+from .outputs import check_file
 
 EVAL_DTYPES = ("float32", "bfloat16")
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input, 1 any other failure; each with one message."""
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
-        return 2
-    except Exception as error:
-        print(without_tokens(f"{program_name()}: {type(error).__name__}: {error}"), file=sys.stderr)
-        return 1
-    return 0
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -89,7 +83,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--classifier_seed", type=int, metavar="N", help=f"of --classifier senteval (default: the papers', {SEED})"
+        "--classifier_seed",
+        type=ranged(SEEDS),
+        metavar="N",
+        help=f"of --classifier senteval (default: the papers', {SEED})",
     )
     parser.add_argument(
         "--eval_dtype",
@@ -110,13 +107,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         arguments.classifier_seed = SEED
     elif arguments.classifier != "senteval":
         parser.error("--classifier_seed is of --classifier senteval: logistic regression draws nothing")
-    elif not 0 <= arguments.classifier_seed < 2**32:
-        parser.error(f"--classifier_seed {arguments.classifier_seed}: a number from 0 to {2**32 - 1} is needed")
     for path in arguments.output_table:
         if path.suffix not in WRITERS:
             parser.error(f"--output_table {path}: the suffix must be one of {', '.join(WRITERS)}")
-    for path in filter(None, [arguments.output_json, *arguments.output_table]):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for argument, paths in (("--output_json", [arguments.output_json]), ("--output_table", arguments.output_table)):
+        for path in filter(None, paths):
+            check_file(path, argument)
+            path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.resume and not arguments.output_json:
         parser.error("--resume needs --output_json, the file to go on from")
     return arguments
@@ -131,7 +128,7 @@ def chosen_tasks(names: str) -> list[str]:
     chosen = [task for name in names.split(",") for task in GROUPS.get(name.strip(), (name.strip(),))]
     unknown = [task for task in chosen if task not in TASKS]
     if unknown:
-        raise ValueError(f"--tasks: unknown {unknown}, expected a comma list of {', '.join((*GROUPS, *TASKS))}")
+        raise InputError(f"--tasks: unknown {unknown}, expected a comma list of {', '.join((*GROUPS, *TASKS))}")
     return list(dict.fromkeys(chosen))
 
 
@@ -162,7 +159,7 @@ def read_reports(arguments: argparse.Namespace) -> list[dict]:
     try:
         content = json.loads(arguments.output_json.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"--resume: {arguments.output_json} is not what this command writes: {error}") from None
+        raise InputError(f"--resume: {arguments.output_json} is not what this command writes: {error}") from None
     return content if isinstance(content, list) else [content]
 
 

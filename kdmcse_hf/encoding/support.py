@@ -117,7 +117,7 @@ def _probe(encoder: PreTrainedModel) -> PackingPlan:
     times = 1 + min(positions, _LONGEST_ROW) // sum(both)
     rows, lengths = [0] * times + [1] * times, tuple([both[0]] * times + [both[1]] * times)
     packed = _Watched(Spans.of(lengths, encoder.device), kernel_for(encoder.device.type, torch.float32))
-    with _evaluating(encoder) as encode:
+    with evaluating(encoder) as encode:
         mask = torch.arange(both[0], device=encoder.device) < torch.tensor(both, device=encoder.device)[:, None]
         padded = encode(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         encoder.set_attn_implementation(PACKED_SDPA)
@@ -175,7 +175,7 @@ def _agree(states: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _evaluating(encoder: PreTrainedModel) -> Iterator[Callable]:
+def evaluating(encoder: PreTrainedModel) -> Iterator[Callable]:
     """The encoder as a function, in float32 and without TF32, dropout, gradients and autocast; it stays as it was."""
     modes = [(module, module.training) for module in encoder.modules()]
     precision = torch.backends.cuda.matmul.fp32_precision

@@ -5,6 +5,7 @@ import re
 
 import datasets
 
+from ..errors import InputError
 from .senteval import Pair, Subsets, parse_score
 
 # Task -> dataset on the Hub and its revision.
@@ -43,6 +44,8 @@ def load_hub_task(task: str, split: str) -> Subsets:
         dataset = datasets.load_dataset(repository, revision=revision, split=split)
     except ConnectionError as error:
         raise ConnectionError(f"{error}: give SentEval's data directory (as data, in training as stsb_path)") from None
+    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise InputError(f"{repository} of the Hub cannot be read: {error}: give SentEval's data directory") from error
     rows = zip(dataset["sentence1"], dataset["sentence2"], dataset["score"], strict=True)
     pairs = [
         (_words(first), _words(second), parse_score(score, repository, row, 0, 5))
@@ -56,7 +59,7 @@ def _sick_test(pairs: list[Pair]) -> list[Pair]:
         block = pairs[start : start + SICK_TEST_PAIRS]
         if _digest(block) == SICK_TEST_SHA256:
             return block
-    raise ValueError(
+    raise InputError(
         f"{REPOSITORIES['SICK-R'][0]} holds {len(pairs)} pairs, among which the papers' {SICK_TEST_PAIRS} test "
         "pairs are not one block in their order: give a SentEval directory with its SICK folder as data for this task"
     )

@@ -12,6 +12,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from ..errors import InputError
 from .verification import manifest_checksum, map_table, matrix, verify
 from .writer import FORMAT
 
@@ -63,7 +64,7 @@ class FeatureStore:
         if not cls.is_store(path):
             raise FileNotFoundError(f"{path} is not a feature directory: `kdmcse extract-features` makes one")
         if not (path / "manifest.json").is_file():
-            raise ValueError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
+            raise InputError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
         store = cls(path, _read_manifest(path))
         verify(path, store.manifest)
         return store
@@ -197,9 +198,9 @@ def _read_manifest(directory: pathlib.Path) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         found, whole = FORMAT, False
     if found != FORMAT:
-        raise ValueError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
+        raise InputError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
     if not whole:
-        raise ValueError(f"{path} is damaged: run the command that made {directory} again, it writes it anew")
+        raise InputError(f"{path} is damaged: run the command that made {directory} again, it writes it anew")
     return manifest
 
 

@@ -12,9 +12,11 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
+from ..encoding.directions import check_directions
 from ..encoding.embed import embed_sentences
 from ..encoding.loading import HUB_OPTIONS, hidden_size, load_config, load_text_encoder
 from ..encoding.support import packing_support
+from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
@@ -167,7 +169,9 @@ class KDMCSEModel(PreTrainedModel):
             made = load_text_encoder(encoder, dtype=dtype, revision=revision, subfolder=subfolder)
         else:
             made = encoder
-        return cls(KDMCSEConfig(encoder=made.config, **_checked(config_overrides)), made)
+            hidden_size(made)
+            check_directions(made, "encoder")
+        return cls(KDMCSEConfig.of(made.config, _checked(config_overrides)), made)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -209,7 +213,7 @@ class KDMCSEModel(PreTrainedModel):
         state = {name: tensor for name, tensor in state.items() if name.split(".")[0] in heads}
         unexpected = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
         if unexpected:
-            raise ValueError(
+            raise InputError(
                 f"heads of {source} do not fit this configuration (hidden size, projection_dim, image_dim, text_dim): "
                 f"{', '.join(unexpected)}. Keep the checkpoint's values, or start with fresh heads by from_encoder"
             )
@@ -252,7 +256,7 @@ def _checked(overrides: dict) -> dict:
     if unknown := [name for name in overrides if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"{unknown[0]} is no field of KDMCSEConfig: {hint}")
+        raise InputError(f"{unknown[0]} is no field of KDMCSEConfig: {hint}")
     return overrides
 
 

@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
-from ..encoding.loading import load_config
+from ..encoding.loading import load_config, load_errors
+from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
 
@@ -65,20 +66,23 @@ def _read_weights(directory: pathlib.Path) -> State:
         raise FileNotFoundError(f"{directory} has no config.json: give the folder that the released code wrote")
     for name in WEIGHTS_NAMES:
         if (directory / name).is_file():
-            return load_file(directory / name) if name.endswith(".safetensors") else _load(directory / name)
+            if not name.endswith(".safetensors"):
+                return _load(directory / name)
+            with load_errors(str(directory), name):
+                return load_file(directory / name)
     raise FileNotFoundError(f"{directory} has no {' and no '.join(WEIGHTS_NAMES)}: one of them holds the encoder")
 
 
 def _load(path: pathlib.Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{str(error).splitlines()[0]} Ask its author for safetensors or a plain state dict"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
+        raise InputError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
     return content
 
 
@@ -89,7 +93,7 @@ def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
     # With a prefix, the head stands beside the encoder; without one the converter has put it in the pooler's place.
     head = _linear(state, "mlp.dense.") or _linear(state, "pooler.dense.")
     if not head:
-        raise ValueError(
+        raise InputError(
             f"{directory} has no SimCSE head (mlp.dense or pooler.dense beside the encoder), found "
             f"{', '.join(sorted(state)[:3])} ...: train from a plain encoder by model_name_or_path, without importing"
         )
@@ -103,13 +107,14 @@ def _linear(state: State, prefix: str) -> State:
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
-    encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
+    with load_errors(str(directory), "model"):
+        encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
     unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]
     missing = own.keys() - state.keys()
     if unexpected or missing:
-        raise ValueError(
+        raise InputError(
             f"{directory}: the weights are not those of the {type(encoder).__name__} that config.json describes; "
             f"unexpected or of another shape: {unexpected[:3]}, missing: {sorted(missing)[:3]}"
         )
@@ -133,7 +138,7 @@ def _grounding_heads(directory: pathlib.Path) -> dict[str, State]:
         "text_head": _linear(teacher, "tmlp.dense."),
     }
     if not (heads["grounding_head"] and heads["image_head"]):
-        raise ValueError(
+        raise InputError(
             f"{path} holds { {name: sorted(part) for name, part in parts.items()} }: grounding (dense) and visn_model "
             "(mlp, or vmlp and tmlp) are needed, as the released MCSE and KDMCSE write them"
         )

@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from ..card.recipe import RECIPE_NAME, is_private, portable
+from ..errors import InputError
 from .environment import ENVIRONMENT_NAME
 
 STATE_NAME = "trainer_state.json"
@@ -76,14 +77,14 @@ def read_runs(directories: list[str | os.PathLike]) -> list[Run]:
         ValueError: none is given, one holds no run, one is given twice, or a file was not written to its end.
     """
     if not directories:
-        raise ValueError("no directory is given: at least one output_dir of a training run is needed")
+        raise InputError("no directory is given: at least one output_dir of a training run is needed")
     paths = [pathlib.Path(directory) for directory in directories]
     for path in paths:
         if not path.is_dir():
             raise FileNotFoundError(f"{path} is no directory: give the output_dir of a training run")
     resolved = [path.resolve() for path in paths]
     if twice := [str(path) for number, path in enumerate(paths) if resolved[number] in resolved[:number]]:
-        raise ValueError(f"{twice[0]} is given twice: give each run once")
+        raise InputError(f"{twice[0]} is given twice: give each run once")
     names = next(
         labels
         for depth in range(1, max(len(path.parts) for path in resolved) + 1)
@@ -98,7 +99,7 @@ def read_run(directory: pathlib.Path, name: str) -> Run:
     _read_state(run)
     run.results = _read_json(directory / RESULTS_NAME)
     if not (run.state or run.results or run.objective):
-        raise ValueError(
+        raise InputError(
             f"{directory} holds no run: neither {STATE_NAME} nor {RESULTS_NAME} nor a config.json with a `kdmcse` "
             "entry is there. Give the output_dir of a training run"
         )
@@ -118,7 +119,7 @@ def _read_json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} was not written to its end, or is no JSON: {error}") from None
+        raise InputError(f"{path} was not written to its end, or is no JSON: {error}") from None
 
 
 def _read_state(run: Run) -> None:
@@ -143,7 +144,7 @@ def _read_recipe(run: Run) -> None:
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+        raise InputError(f"{path} is no YAML: {error}") from None
     run.recipe = {name: portable(value) for name, value in values.items() if not is_private(name)}
     comments = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
     run.recipe_comments = [portable(f" {line}").strip() for line in comments]

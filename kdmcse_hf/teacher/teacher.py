@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, PreTrainedModel
 
 from ..encoding.loading import load_config, load_errors, load_model, load_tokenizer
 from ..encoding.token_limit import token_limit
+from ..errors import InputError
 from .pixels import AS_BYTES, find_byte_table, look_up
 
 if TYPE_CHECKING:
@@ -62,23 +63,26 @@ class Teacher:
         try:
             config = load_config(name)
             if config.model_type not in (*FAMILIES, *IMAGE_FAMILIES):
-                raise ValueError(
+                raise InputError(
                     f"teacher {name} is a {config.model_type!r} model; a teacher is one of {', '.join(FAMILIES)}, or "
                     f"of images alone {', '.join(IMAGE_FAMILIES)}"
                 )
             # Always the Pillow backend: torchvision, where it is installed, rounds differently when it resizes.
             with load_errors(name, "image processor"):
                 image_processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
-            model = load_model(name, dtype=dtype, use_safetensors=True).to(device)  # type: ignore[arg-type]
+            model = load_model(name, dtype=dtype).to(device)  # type: ignore[arg-type]
             tokenizer = load_tokenizer(name, model) if config.model_type in FAMILIES else None
         except FileNotFoundError as error:
-            raise ValueError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
+            raise InputError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         except ImportError as error:
             extra = "timm" if "timm" in str(error) else "images"
             raise ImportError(
                 f"teacher {name} needs a package that is missing: pip install 'kdmcse_hf[{extra}]' ({error})"
             ) from error
-        return cls(name, model, image_processor, tokenizer)
+        with load_errors(name, "image processor"):
+            teacher = cls(name, model, image_processor, tokenizer)
+            teacher.image_dim, teacher.text_dim  # noqa: B018 - measured now, with parts that may not go together
+        return teacher
 
     @cached_property
     def image_dim(self) -> int:
@@ -151,7 +155,7 @@ class Teacher:
     def _to_half(self, features: torch.Tensor) -> np.ndarray:
         half = features.half().cpu()
         if not torch.isfinite(half).all():
-            raise ValueError(
+            raise InputError(
                 f"teacher {self.name} in {self.model.dtype} gives features that are not finite in float16: "
                 "try dtype float32; if that fails too, its weights are damaged"
             )

@@ -12,7 +12,7 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import logging
 
-from ..card.model_card import TEMPLATE, write_card
+from ..card.model_card import TEMPLATE, check_template, write_card
 from ..card.run_summary import STS_SCORES, RunSummary, changed_arguments
 from ..data.batches import MixedRows, SentenceCollator
 from ..data.held_out import CaptionSubset
@@ -20,6 +20,7 @@ from ..data.sampler import MixedBatchSampler
 from ..encoding.loading import check_tokenizer
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
@@ -88,7 +89,7 @@ class KDMCSETrainer(JudgedTrainer):
     ):
         check_devices(args)
         if processing_class is None:
-            raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+            raise InputError("processing_class is missing: the encoder's tokenizer is needed")
         check_tokenizer(processing_class, model.encoder)
         limit = token_limit(model.encoder, processing_class)
         check_batch(model.config, args)
@@ -120,6 +121,8 @@ class KDMCSETrainer(JudgedTrainer):
             optimizers=optimizers,
         )
         self._card_template, self.recipe = card_template, recipe or {}
+        if card_template is not None:
+            check_template(self.run_summary(), card_template)
         self.train_sampler()  # a batch that the data cannot fill is refused now, not after minutes of set-up
 
     def train_sampler(self) -> MixedBatchSampler:
@@ -206,7 +209,7 @@ class KDMCSETrainer(JudgedTrainer):
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
         if len(found := set(gather_object([self._attention_name()]))) > 1:
-            raise ValueError(
+            raise InputError(
                 f"the processes would compute attention differently ({'; '.join(sorted(found))}), as not all had the "
                 "encoder's weights when the model was made: set cpu_ram_efficient_loading of fsdp_config to false"
             )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from kdmcse_hf.errors import InputError
+
 from .report import Scores
 from .run import missing_tasks, read_json
 from .settings import Setting
@@ -71,7 +73,7 @@ class Job:
             there, wanted = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")), _config(setting, seed)
             if different := [key for key in sorted(there | wanted) if there.get(key) != wanted.get(key)]:
                 values = ", ".join(f"{key} {there.get(key)!r} instead of {wanted.get(key)!r}" for key in different)
-                raise ValueError(f"{run} is a run with {values}: take another --output, or delete it")
+                raise InputError(f"{run} is a run with {values}: take another --output, or delete it")
 
     def write(self, runs: list[pathlib.Path]) -> None:
         """Directories with the config.yaml that says what each run is."""

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import write_json
 
 from .jobs import Job
@@ -36,7 +37,7 @@ def read_scores(path: pathlib.Path, settings: list[Setting]) -> Scores:
         wanted, values = values_of(setting), there["values"]
         if different := [key for key in sorted(wanted | values) if wanted.get(key) != values.get(key)]:
             told = ", ".join(f"{key} {values.get(key)!r} instead of {wanted.get(key)!r}" for key in different)
-            raise ValueError(f"--scores {path}: the runs of {setting.name} have {told}. Leave it out to run them")
+            raise InputError(f"--scores {path}: the runs of {setting.name} have {told}. Leave it out to run them")
         found[setting.name] = {int(seed): scores for seed, scores in there["runs"].items()}
     return found
 
@@ -65,5 +66,5 @@ def _read(path: pathlib.Path) -> dict:
         found = json.loads(path.read_text(encoding="utf-8"))
         assert all({"values", "runs"} <= entry.keys() for entry in found.values())
     except (OSError, ValueError, AttributeError, AssertionError) as error:
-        raise ValueError(f"--scores {path} holds no scores of runs, as OUTPUT/scores.json does: {error}") from error
+        raise InputError(f"--scores {path} holds no scores of runs, as OUTPUT/scores.json does: {error}") from error
     return found

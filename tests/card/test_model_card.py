@@ -24,6 +24,7 @@ from kdmcse_hf.card.results import EVAL_RESULTS, add_scores
 from kdmcse_hf.commands import train
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.data.text import load_text
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.model.objectives import OBJECTIVES
 
@@ -420,3 +421,27 @@ def test_the_cards_of_our_recipes_are_up_to_date():
     for objective, student in FAMILIES:
         path = ROOT / "model_cards" / f"{objective}-{student}.md"
         assert path.read_text(encoding="utf-8") == str(family_card(objective, student)), "run recipes/family_cards.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{% if %}", "TemplateSyntaxError"),
+        ("{{ nothing.at.all }}", "UndefinedError"),
+        ("---\nlicense: [\n---\n", "ScannerError|ParserError|ValueError"),
+        (None, "FileNotFoundError"),
+    ],
+)
+def test_a_template_that_makes_no_card_is_refused_before_training(text, fault, tmp_path):
+    path = tmp_path / "card.md"
+    if text is not None:
+        path.write_text(text)
+    (tmp_path / "text.txt").write_text("\n".join(tiny.sentences(16)))
+    with pytest.raises(InputError, match=f"card_template .*card.md makes no model card .({fault})"):
+        KDMCSETrainer(
+            KDMCSEModel.from_encoder(tiny.encoder(), objective="simcse"),
+            KDMCSETrainingArguments(str(tmp_path / "out"), eval_strategy="no", use_cpu=True, report_to="none"),
+            load_text(str(tmp_path / "text.txt")),
+            processing_class=tiny.tokenizer(),
+            card_template=path,
+        )

@@ -20,12 +20,17 @@ from warm import Finished, run_program
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands import train
-from kdmcse_hf.commands.train_arguments import decided, explicit_keys, parse
+from kdmcse_hf.commands.exit_status import program_name
+from kdmcse_hf.commands.train_arguments import DataArguments, decided, explicit_keys, parse
 from kdmcse_hf.data.captions import load_captions
 from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
 from kdmcse_hf.hub.repository_files import repository_files
 from kdmcse_hf.losses import cosine_similarity
 from kdmcse_hf.model.configuration_kdmcse import PRESETS
+from kdmcse_hf.model.objectives import all_values
+from kdmcse_hf.ranges import ranges_of
+from kdmcse_hf.training.inherited_arguments import INHERITED
+from kdmcse_hf.training.training_args import KDMCSETrainingArguments
 
 QUICK = {
     "max_steps": 6,
@@ -316,6 +321,93 @@ def test_what_can_be_refused_at_once_is_refused_before_data_are_read(sources, tm
     result = start(*flags({**values, **QUICK}), "--objective=kdmcse", f"--output_dir={tmp_path}/out")
     assert result.returncode == 2
     assert "objective 'kdmcse' needs multimodal_dataset" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "allowed"),
+    [
+        ("learning_rate", ("0", "-1", "nan", "inf"), "a finite number above 0 is needed"),
+        ("adam_beta1", ("1", "-0.5"), "a finite number of at least 0 and below 1 is needed"),
+        ("adam_epsilon", ("0", "nan"), "a finite number above 0 is needed"),
+        ("gradient_accumulation_steps", ("0", "-2"), "a whole number of at least 1 is needed"),
+        ("per_device_eval_batch_size", ("0",), "a whole number of at least 1 is needed"),
+        ("seed", ("-1", "4294967296"), "of at most 4294967295 is needed"),
+        ("max_steps", ("0", "-5"), "a whole number of at least 1, or -1, is needed"),
+        ("num_train_epochs", ("0", "-3"), "a finite number above 0 is needed"),
+        ("eval_steps", ("0", "-1", "1.5"), "a whole number of at least 1, or a share of the run"),
+        ("dataloader_num_workers", ("-1",), "a whole number of at least 0 and of at most 1024 is needed"),
+        ("max_grad_norm", ("nan",), "a finite number of at least 0 is needed"),
+        ("lr_scheduler_kwargs", ('{"foo": 1}',), "unexpected keyword argument 'foo'"),
+        ("optim_args", ("foo",), "adamw_torch_fused with optim_args 'foo', which cannot be made"),
+        ("report_to", ("weightsandbiases",), "none, all or some of "),
+        ("max_length", ("0", "2"), "a whole number of at least 3 is needed"),
+        ("expected_images", ("0",), "a whole number of at least 1, or null, is needed"),
+        ("text_dataset", ("",), "a text that is not empty, or null, is needed"),
+        ("model_language", ("False", "english!"), "a code of ISO 639 such as en or zh-Hant is needed"),
+        ("margin", ("3", "-1", "nan"), "below 1.570796327, or null, is needed"),
+        ("simcse_temperature", ("inf", "0"), "a finite number above 0 is needed"),
+        ("threshold", ("nan",), "a finite number, or null, is needed"),
+        ("projection_dim", ("0",), "a whole number of at least 1 is needed"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name_before_anything_is_loaded(name, values, allowed, tmp_path):
+    """No file is looked for: neither the model nor the text is there."""
+    missing = {"model_name_or_path": "no/where", "text_dataset": "missing.txt", "output_dir": str(tmp_path / "out")}
+    for value in values:
+        result = start(*flags({**missing, "lr_scheduler_type": "cosine", "use_cpu": True, name: value}))
+        message = result.stderr.splitlines()[-1]
+        assert (result.returncode, allowed in message) == (2, True), message
+        assert message.startswith(f"{program_name()}: --{name} is ") or name == "optim_args"
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_tells_the_ranges_that_are_checked():
+    """Every range that a number has, in the words of its message."""
+    text = " ".join(start("--help-all").stdout.split())
+    ranges = {**INHERITED, **ranges_of(KDMCSETrainingArguments), **ranges_of(DataArguments), **all_values()}
+    numbers = {name: each for name, each in ranges.items() if each.type in (int, float)}
+    assert len(numbers) > 35
+    for name, each in numbers.items():
+        start_of_it = text.index(f" --{name} {name.upper()}")
+        assert each.sentence() in text[start_of_it : start_of_it + 900], name
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"[" * 20_000, b"a: 2001-99-99", b"- a", b"a: &x *x"])
+def test_a_configuration_that_cannot_be_read_is_one_message(content, tmp_path):
+    (tmp_path / "run.yaml").write_bytes(content)
+    result = start(str(tmp_path / "run.yaml"))
+    assert result.returncode == 2
+    assert str(tmp_path / "run.yaml") in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["folder.yaml", "n" * 5000 + ".yaml"])
+def test_a_configuration_that_is_no_file_is_one_message(name, tmp_path):
+    (tmp_path / "folder.yaml").mkdir()
+    result = start(str(tmp_path / name))
+    assert (result.returncode, "Traceback" in result.stderr) == (2, False)
+
+
+def test_the_model_is_saved_before_the_card_is_written(sources, tmp_path, monkeypatch):
+    """A card that fails takes no model with it."""
+
+    def fail(*_):
+        raise RuntimeError("no card")
+
+    monkeypatch.setattr("kdmcse_hf.training.trainer.write_card", fail)
+    result = start(*flags({**sources, **QUICK, "max_steps": 1}), f"--output_dir={tmp_path}/out")
+    assert result.returncode == 1
+    assert "RuntimeError: no card" in result.stderr
+    assert KDMCSEModel.from_pretrained(str(tmp_path / "out"))
+
+
+def test_code_of_the_users_that_fails_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("def broken(:\n")
+    values = {"model_name_or_path": "x", "output_dir": str(tmp_path), "objective": f"{tmp_path}/mine.py:Mine"}
+    result = start(*flags(values))
+    assert result.returncode == 2
+    assert "mine.py:Mine cannot be imported: SyntaxError" in result.stderr
 
 
 def test_a_run_that_diverges_ends_with_one_message_and_no_model(sources, tmp_path):

@@ -450,9 +450,9 @@ def test_one_directory_given_twice_and_pairs_that_are_not_there_are_refused(run,
     assert "none.tsv" in capsys.readouterr().err
 
 
-def test_a_page_that_cannot_be_written_is_a_failure_of_its_own(run, capsys):
-    assert main([str(run), "--output", str(run)]) == 1
-    assert "the page could not be written" in capsys.readouterr().err
+def test_a_page_that_is_a_folder_is_refused(run, capsys):
+    assert main([str(run), "--output", str(run)]) == 2
+    assert f"--output {run} is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("library", ["matplotlib.figure", "jinja2"])

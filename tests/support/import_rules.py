@@ -17,6 +17,8 @@ FLOORS = (
     ("model", "data", "teacher"),
     ("losses", "evaluation", "features"),
     ("encoding", "metrics", "distributed", "files", "launcher", "dataset_files", "annotation_files", "version"),
+    ("ranges",),
+    ("errors",),
 )
 
 

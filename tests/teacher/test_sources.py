@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_teachers import draw_imagefolder, make_teacher
 
 from kdmcse_hf.commands import extract_features
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.teacher.sources.captioned_image import CaptionedImage, open_image
 from kdmcse_hf.teacher.sources.open_source import open_source
@@ -118,6 +119,12 @@ FORMS = {
     "datasets": {"dataset": "rows", "id_column": "key"},
     "parquet": {"dataset": "lists.parquet"},
 }
+
+
+@pytest.mark.parametrize("braces", ["{0..99999999}", "{00..9999999999999999999999}", "{5..4}"])
+def test_a_pattern_of_no_file_or_of_millions_is_refused_at_once(braces, tmp_path):
+    with pytest.raises(InputError, match="stands for no file, or for more than 1,000,000"):
+        open_source(str(tmp_path / f"{braces}.tar"), 4)
 
 
 def _open(folder: pathlib.Path, form: dict):
