@@ -57,7 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
     images = (
         read_released_json(arguments.json) if arguments.json else read_mcse_hdf5(arguments.hdf5, arguments.captions)
     )
-    num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
+    with writer.nothing_left():
+        num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
+        if not num_shards:
+            raise ValueError(f"{files[0]} holds no images")
     manifest = writer.finish(num_shards)
     print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
     print(lengths_of(FeatureStore.open(arguments.output_dir)))

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, get_args
 
-import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.utils import is_torch_tf32_available
 
+from ..files import read_yaml
 from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
@@ -159,7 +159,7 @@ def decided(value: bool | str | None, use_cpu: bool = False) -> bool | str | Non
 def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     """A parser that knows the objective's values, and the command line with the file's keys in front."""
     path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
-    values = _yaml(path) if path else {}
+    values = read_yaml(path) if path else {}
     flags = argv[1:] if path else argv
     _refuse_late_configuration(argv)
     objective = _last(flags, "--objective") or values.get("objective")
@@ -270,18 +270,6 @@ def similarity(text: str) -> float | str | None:
     if text.startswith("q") and 0 < float(text[1:]) < 1:
         return text
     return float(text)
-
-
-def _yaml(path: str) -> dict:
-    """The keys of a file and their values."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            values = yaml.safe_load(file) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is no YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
-    return values
 
 
 def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:

@@ -52,7 +52,21 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
             "Give SentEval's data/downstream directory as data"
         )
-    folder = pathlib.Path(data)
+    splits = _read_splits(name, pathlib.Path(data))
+    for split, rows in splits.items():
+        counts = sorted(np.bincount(rows.labels), reverse=True) if len(rows.labels) else [0]
+        # Ten folds, and in each of them ten folds of the rest.
+        if counts[0] < (FOLDS + 2 if split in ("all", "train") and name != "SST2" else 1) or (
+            split in ("all", "train") and len([each for each in counts if each]) < 2
+        ):
+            raise ValueError(
+                f"{name}: its {split} examples in {data} are {len(rows.labels)}, too few to choose a penalty by "
+                f"{FOLDS} folds or to measure accuracy: give SentEval's whole files"
+            )
+    return splits
+
+
+def _read_splits(name: str, folder: pathlib.Path) -> dict[str, Split]:
     if name in BINARY_FILES:
         parts = [_sentences(find_file(folder, name, name=file)) for file in BINARY_FILES[name]]
         return {"all": Split([parts[0] + parts[1]], np.repeat([1, 0], [len(part) for part in parts]))}

@@ -14,9 +14,9 @@ Supervised SimCSE embeds through its head; here, as in training, the head is lef
 """
 
 import pathlib
-import pickle
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
@@ -65,20 +65,33 @@ def _read_weights(directory: pathlib.Path) -> State:
         raise FileNotFoundError(f"{directory} has no config.json: give the folder that the released code wrote")
     for name in WEIGHTS_NAMES:
         if (directory / name).is_file():
-            return load_file(directory / name) if name.endswith(".safetensors") else _load(directory / name)
+            return _load_safe(directory / name) if name.endswith(".safetensors") else _load(directory / name)
     raise FileNotFoundError(f"{directory} has no {' and no '.join(WEIGHTS_NAMES)}: one of them holds the encoder")
+
+
+def _load_safe(path: pathlib.Path) -> State:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file: {error}. Fetch it again") from error
 
 
 def _load(path: pathlib.Path) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a pickle that is cut or flipped raises errors of any class
+        said = next(iter(str(error).splitlines()), "there is nothing in it.")
         raise ValueError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
-            f"{str(error).splitlines()[0]} Ask its author for safetensors or a plain state dict"
+            f"{said} Ask its author for safetensors or a plain state dict"
         ) from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
+    parts = [content] if isinstance(content, dict) else []
+    parts += [part for part in content.values() if isinstance(part, dict)] if parts else []
+    tensors = [isinstance(each, torch.Tensor | dict) for part in parts for each in part.values()]
+    if not all(tensors or [False]) or not all(isinstance(name, str) for part in parts for name in part):
+        raise ValueError(f"{path} holds a {type(content).__name__} of something else: names with tensors are needed")
     return content
 
 

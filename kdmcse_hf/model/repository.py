@@ -7,6 +7,7 @@ of their own, whose checksum the configuration keeps: without it, heads that got
 import pathlib
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.utils import cached_file
 
@@ -42,4 +43,7 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
             f"{HEADS_NAME} of {repository} is not the file that its config.json was saved with "
             f"(SHA-256 {files.sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
-    return load_file(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{HEADS_NAME} of {repository} is no whole safetensors file: {error}. {remedy}") from None

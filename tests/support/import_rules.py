@@ -16,7 +16,8 @@ FLOORS = (
     ("card",),
     ("model", "data", "teacher"),
     ("losses", "evaluation", "features"),
-    ("encoding", "metrics", "distributed", "files", "launcher", "dataset_files", "annotation_files", "version"),
+    ("encoding", "metrics", "distributed", "launcher", "dataset_files", "annotation_files", "version"),
+    ("files",),
 )
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import fsspec
 
-from ...annotation_files import parse_json
+from ...files import parse_json
 from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
