@@ -8,6 +8,7 @@ import json
 import math
 import pathlib
 import typing
+from unittest import mock
 
 import add_scores
 import hypothesis.strategies as st
@@ -18,15 +19,22 @@ import search
 import tiny
 import torch
 import yaml
-from hostile import Case, Family
+from hostile import AcceptedError, Case, Family
 from hostile_data import ENTRY, flags, training
 from hostile_values import ODD, foreign_bytes, odd_json
 
 from kdmcse_hf.commands import evaluate, export_onnx, extract_features, inspect_teacher, push, report
+from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
 from kdmcse_hf.features.verification import manifest_checksum
 from kdmcse_hf.model.objectives import all_values
 from kdmcse_hf.model.values import ThresholdValue, Value
 from kdmcse_hf.training.training_args import KDMCSETrainingArguments
+
+
+def checked_for_push(words: list[str]) -> int:
+    """`push.main` up to where the folder has been checked: no server is asked."""
+    with mock.patch("kdmcse_hf.hub.push.staged", side_effect=AcceptedError):
+        return push.main(words)
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
@@ -247,6 +255,7 @@ def numbers(draw, names: list[str]) -> Case:
 def _sharded(folder: pathlib.Path) -> pathlib.Path:
     tiny.encoder().save_pretrained(folder, max_shard_size="4KB")
     tiny.tokenizer().save_pretrained(folder)
+    write_sentence_transformers_files(folder, "mean", 16)
     return folder
 
 
@@ -263,7 +272,7 @@ def _finished_run(folder: pathlib.Path) -> pathlib.Path:
     scores["tasks"] = {"STS-B": {"spearman": 50.0, "pearson": 51.0, "n": 3, "subsets": {}}}
     scores["tasks"]["MR"] = {"accuracy": 70.0, "dev_accuracy": 71.0, "n": 5, "classifier": "senteval", "seed": 1}
     inspection = {"directory": "x", "teacher": {"name": "clip"}, "findings": ["good"], "captions": 3, "images": 2}
-    environment = {"packages": {"torch": "2"}, "devices": ["cpu"]}
+    environment = {"torch": "2", "accelerator": "none"}
     for name, content in (
         ("trainer_state.json", state),
         ("all_results.json", {"eval_stsb_spearman": 58.0, "epoch": 1.0}),
@@ -312,7 +321,7 @@ def families(folder: pathlib.Path) -> list[Family]:
     text = folder / "text.txt"
     text.write_text("\n".join(tiny.sentences(8)), encoding="utf-8")
     parts = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]
-    modules = ["modules.json", "1_Pooling/config.json"]
+    pooled = ["modules.json", "1_Pooling/config.json"]
     heads = "kdmcse_heads.safetensors"
     repository = ("repository", "in", "model", "tokenizer", "configuration", "pooling")
 
@@ -329,10 +338,10 @@ def families(folder: pathlib.Path) -> list[Family]:
         keys = {"model_name_or_path": encoder, "text_dataset": text, "output_dir": output}
         return flags(**keys, objective="kdmcse", multimodal_dataset=store)
 
-    shards = [
-        name for name in contents(store) if name.startswith(("manifest", "captions", "images/images", "settings"))
-    ]
-    loaded = [*parts, *modules]
+    shards = [name for name in contents(store) if name.startswith(("manifest", "captions", "images/images"))]
+    pairs = ["--eval_strategy", "steps", "--stsb_path", str(folder / "pairs.csv")]
+    tiny.pairs(6).to_csv(folder / "pairs.csv", index=False)
+    loaded = [*parts, "modules.json"]
     needed = frozenset({"hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"})
     page = ["trainer_state.json", "all_results.json", "scores.json", "inspection.json", "config.json"]
     page += ["environment.json", "training.yaml", "README.md"]
@@ -348,9 +357,16 @@ def families(folder: pathlib.Path) -> list[Family]:
         ),
         Family("shard index, scored", broken_index(sharded), evaluate.main, score, sharded),
         Family(
+            "sentence-transformers' repositories, scored",
+            damaged_folder(sharded, [*pooled, *parts[:3]], needed, repository),
+            evaluate.main,
+            score,
+            sharded,
+        ),
+        Family(
             "repositories, pushed",
-            damaged_folder(whole, [*loaded, heads], needed, repository).filter(lambda each: each.refused is not False),
-            lambda words: push.main(words),
+            damaged_folder(whole, [*parts, *pooled, heads], needed, repository),
+            checked_for_push,
             lambda given, output: [str(given), "me/model", "--timeout", "0.01"],
             whole,
         ),
@@ -454,6 +470,6 @@ def families(folder: pathlib.Path) -> list[Family]:
                 lambda found: Case({"search.db": found[0]} if found[0] else {"search.db": b"x" * 100}, ("search.db",))
             ),
             search.main,
-            lambda given, output: train_captions(given, given),
+            lambda given, output: [*train_captions(given, given), "--trials", "1", *pairs],
         ),
     ]
