@@ -7,6 +7,7 @@ import csv
 import pathlib
 import re
 
+from .errors import InputError
 from .files import Maybe, check_form, parse_json, read_text
 
 # Usual names of the column of captions, tried in this order.
@@ -45,7 +46,7 @@ def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]
     captions: dict[str, list] = {}
     for number, row in enumerate(rows, start=1):
         if not isinstance(name := row.get("file_name"), str) or not name:
-            raise ValueError(f"{path}, row {number}: file_name is {name!r:.40}, the name of a file is needed")
+            raise InputError(f"{path}, row {number}: file_name is {name!r:.40}, the name of a file is needed")
         column = find_caption_column(f"{path}, row {number}", list(row), caption_column)
         captions.setdefault(name, []).extend(flatten_captions([row[column]]))
     return [(name, path.parent / name, found) for name, found in captions.items()]
@@ -56,16 +57,16 @@ def _read_csv(path: pathlib.Path) -> list[dict]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(csv.DictReader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as .csv in UTF-8: {error}") from error
+        raise InputError(f"{path} cannot be read as .csv in UTF-8: {error}") from error
 
 
 def _parse_line(path: pathlib.Path, number: int, line: str) -> dict:
     try:
         row = parse_json(line)
     except ValueError as error:
-        raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+        raise InputError(f"{path}, line {number}: not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise ValueError(
+        raise InputError(
             f'{path}, line {number}: {line.strip()[:60]!r}, expected {{"file_name": ..., "captions": ...}}'
         )
     return row
@@ -103,7 +104,7 @@ def refuse_split(split: str | None, place: object) -> None:
         ValueError: Another split.
     """
     if split not in (None, "train"):
-        raise ValueError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
+        raise InputError(f"split {split!r}: {place} has no splits. Leave split out, or give the file of that split")
 
 
 def is_annotation_json(path: pathlib.Path) -> bool:
@@ -132,7 +133,7 @@ def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> li
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}") from error
     is_coco = isinstance(content, dict) and "annotations" in content
     check_form(content, _COCO if is_coco else _KARPATHY, f"{path} is {_NEITHER}")
     if is_coco:
@@ -158,7 +159,7 @@ def _read_coco(content: dict, folder: pathlib.Path) -> list[Entry]:
         captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     names = {image["id"]: image["file_name"] for image in content["images"]}
     if unknown := captions.keys() - names.keys():
-        raise ValueError(f"annotations of image {min(unknown)}, which COCO's file does not list under images")
+        raise InputError(f"annotations of image {min(unknown)}, which COCO's file does not list under images")
     return [(names[image], folder / names[image], found) for image, found in captions.items()]
 
 
@@ -177,7 +178,7 @@ def read_token_file(path: pathlib.Path, folder: pathlib.Path) -> list[Entry]:
             continue
         name, tab, caption = line.partition("\t")
         if not tab or "#" not in name:
-            raise ValueError(f"{path}, line {number}: {line[:60]!r}, expected name.jpg#0<TAB>caption")
+            raise InputError(f"{path}, line {number}: {line[:60]!r}, expected name.jpg#0<TAB>caption")
         captions.setdefault(name.rsplit("#", 1)[0], []).append(caption)
     return [(name, folder / name, found) for name, found in captions.items()]
 
@@ -222,7 +223,7 @@ def find_caption_column(where: object, columns: list[str], wanted: str | None) -
     """
     found = [column for column in ((wanted,) if wanted else CAPTION_COLUMN_NAMES) if column in columns]
     if not found:
-        raise ValueError(
+        raise InputError(
             f"{where}: no caption column {wanted or ' or '.join(CAPTION_COLUMN_NAMES)} among {', '.join(columns)}; "
             "name it by caption_column"
         )

@@ -10,6 +10,8 @@ from typing import BinaryIO
 import datasets
 import numpy as np
 
+from .errors import InputError
+
 # Kinds of files, and the builder of `datasets` that reads each.
 BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
@@ -61,10 +63,10 @@ def _check_json(path: pathlib.Path) -> None:
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
         if start and start[:1] not in b"[{":
-            raise ValueError(f"it begins with {start[:20]!r}: an object a line, or a list of objects, is needed")
+            raise InputError(f"it begins with {start[:20]!r}: an object a line, or a list of objects, is needed")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content.find(b"\\u") >= 0 and (half := _HALF.search(content)):
-                raise ValueError(f"a string holds half of a surrogate pair, no character, at byte {half.end()}")
+                raise InputError(f"a string holds half of a surrogate pair, no character, at byte {half.end()}")
         file.seek(0)
         if _depth_with_strings(file) <= DEEPEST_JSON:
             return
@@ -74,7 +76,7 @@ def _check_json(path: pathlib.Path) -> None:
                 brackets = found.group()
                 depth += len(brackets) * (brackets[:1] in b"[{") - len(brackets) * (brackets[:1] in b"]}")
                 if depth > DEEPEST_JSON:
-                    raise ValueError(
+                    raise InputError(
                         f"lists or objects are more than {DEEPEST_JSON} deep in one another at byte {found.start()}"
                     )
 

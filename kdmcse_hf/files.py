@@ -12,6 +12,8 @@ from typing import Any, TextIO
 
 import yaml
 
+from .errors import InputError
+
 try:
     import fcntl
 except ImportError:  # neither Linux nor macOS
@@ -46,12 +48,12 @@ def read_text(path: str | os.PathLike) -> str:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not in UTF-8.
+        InputError: It is not in UTF-8.
     """
     try:
         return pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
+        raise InputError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
 
 
 def parse_json(text: str) -> Any:
@@ -64,12 +66,12 @@ def parse_json(text: str) -> Any:
     try:
         content = json.loads(text)
     except RecursionError:
-        raise ValueError("lists or objects are too deep in one another") from None
+        raise InputError("lists or objects are too deep in one another") from None
     if _SURROGATE.search(text):  # seldom, and slower than reading
         try:
             json.dumps(content, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"a string holds {error.object[error.start]!r}, half of a character") from None
+            raise InputError(f"a string holds {error.object[error.start]!r}, half of a character") from None
     return content
 
 
@@ -91,14 +93,14 @@ def check_form(content: Any, form: Any, where: object, key: str = "") -> None:
         key: where in the file this is.
 
     Raises:
-        ValueError: it is of another form; the message names file and key, what was found and what is needed.
+        InputError: it is of another form; the message names file and key, what was found and what is needed.
     """
     if isinstance(form, Maybe):
         return None if content is None else check_form(content, form.form, where, key)
     kinds = form if isinstance(form, tuple) else (form if isinstance(form, type) else type(form),)
     if not isinstance(content, kinds) or (isinstance(content, bool) and bool not in kinds):
         needed = " or ".join(_KINDS[kind] for kind in kinds if not (kind is int and float in kinds))
-        raise ValueError(f"{where}: {key or 'its content'} is {content!r:.40}, {needed} is needed")
+        raise InputError(f"{where}: {key or 'its content'} is {content!r:.40}, {needed} is needed")
     if isinstance(form, list):
         for number, each in enumerate(content):
             check_form(each, form[0], where, f"{key}[{number}]")
@@ -106,7 +108,7 @@ def check_form(content: Any, form: Any, where: object, key: str = "") -> None:
         if missing := [
             name for name, each in form.items() if name not in {*content, ...} and not isinstance(each, Maybe)
         ]:
-            raise ValueError(f"{where}: {key or 'its content'} has no {missing[0]}")
+            raise InputError(f"{where}: {key or 'its content'} has no {missing[0]}")
         for name, value in content.items():
             if name in form or ... in form:
                 check_form(value, form.get(name, form.get(...)), where, f"{key}.{name}".lstrip("."))
@@ -122,13 +124,13 @@ def read_json(path: str | os.PathLike, form: Any = dict) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, or of another form; the message names file and key.
+        InputError: it is no JSON, or of another form; the message names file and key.
     """
     text = read_text(path)
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise ValueError(f"{path} was not written to its end, or is no JSON: {error}. {_REMEDY}") from None
+        raise InputError(f"{path} was not written to its end, or is no JSON: {error}. {_REMEDY}") from None
     return _of_form(content, form, path)
 
 
@@ -136,7 +138,7 @@ def _of_form(content: Any, form: Any, path: str | os.PathLike) -> Any:
     try:
         check_form(content, form, path)
     except ValueError as error:
-        raise ValueError(f"{error}. {_REMEDY}") from None
+        raise InputError(f"{error}. {_REMEDY}") from None
     return content
 
 
@@ -171,15 +173,15 @@ def read_yaml(path: str | os.PathLike, form: Any = dict) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, a key stands there twice, or it is of another form; the message names file and key.
+        InputError: it is no YAML, a key stands there twice, or it is of another form; the message names file and key.
     """
     text = read_text(path)
     try:
         content = yaml.load(text, _YamlLoader)
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # dates and numbers that are none
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError:
-        raise ValueError(f"{path} is no YAML: its lists are too deep in one another") from None
+        raise InputError(f"{path} is no YAML: its lists are too deep in one another") from None
     return _of_form({} if content is None else content, form, path)
 
 

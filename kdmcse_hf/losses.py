@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .distributed import gather_with_gradient, rank
+from .errors import InputError
 
 Threshold = float | tuple[float | None, float | None] | None  # one for both losses, or (image, text)
 
@@ -45,7 +46,7 @@ def cosine_similarity(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor
         ValueError: widths that differ, as features of two separate encoders may have.
     """
     if rows.shape[-1] != columns.shape[-1]:
-        raise ValueError(
+        raise InputError(
             f"vectors of width {rows.shape[-1]} and {columns.shape[-1]} have no cosine: comparing captions with "
             "images needs teacher features of one shared space; the released reading without a threshold compares "
             "each with its own kind"
@@ -100,7 +101,7 @@ class ContrastiveLoss(nn.Module):
     def __init__(self, temperature: float, gather_across_devices: bool = False):
         super().__init__()
         if not temperature > 0:
-            raise ValueError(f"temperature is {temperature}: it divides the similarities and must be above 0")
+            raise InputError(f"temperature is {temperature}: it divides the similarities and must be above 0")
         self.temperature = temperature
         self.gather_across_devices = gather_across_devices
 
@@ -213,7 +214,7 @@ class KDMCSELoss(ContrastiveLoss):
     ):
         super().__init__(temperature, gather_across_devices)
         if preset not in ("paper", "released"):
-            raise ValueError(f"preset is {preset!r}: it must be 'paper' or 'released'")
+            raise InputError(f"preset is {preset!r}: it must be 'paper' or 'released'")
         self.margin = _checked_margin(margin)
         image, text = threshold if isinstance(threshold, list | tuple) else (threshold, threshold)
         self.thresholds = {"image_loss": image, "text_loss": text}
@@ -341,7 +342,7 @@ class ListNetLoss(ContrastiveLoss):
     ):
         super().__init__(temperature, gather_across_devices)
         if not teacher_temperature > 0:
-            raise ValueError(f"teacher_temperature is {teacher_temperature}: it divides and must be above 0")
+            raise InputError(f"teacher_temperature is {teacher_temperature}: it divides and must be above 0")
         self.teacher_temperature = teacher_temperature
 
     def forward(self, s1: torch.Tensor, s2: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -402,7 +403,7 @@ def _guarded(margins: torch.Tensor, cosine: torch.Tensor, margin: float) -> torc
 
 def _checked_margin(margin: float) -> float:
     if not 0 <= margin < math.pi / 2:
-        raise ValueError(
+        raise InputError(
             f"margin is {margin}: an angle in radians from 0 to below pi / 2 is needed (the paper's is 0.125)"
         )
     return margin

@@ -17,7 +17,8 @@ import tarfile
 from huggingface_hub import hf_hub_download
 
 from kdmcse_hf.annotation_files import read_token_file
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import write_text
 
 REPOSITORY = "princeton-nlp/datasets-for-simcse"
@@ -25,11 +26,11 @@ SENTENCES = 11_914
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable input; anything else raises."""
+    """Exit status: 0 done, or see `exit_status`."""
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flickr8k", metavar="FILE", type=pathlib.Path, required=True, help="Flickr8k.token.txt")
     parser.add_argument("--output", metavar="DATA", type=pathlib.Path, required=True, help="folder to make")
-    return run_or_refuse("get_replica_data.py", run, parser.parse_args(argv))
+    return exit_status("get_replica_data.py", lambda: run(parser.parse_args(argv)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -66,7 +67,7 @@ def download(name: str) -> str:
     try:
         return hf_hub_download(REPOSITORY, name, repo_type="dataset")
     except OSError as error:
-        raise ValueError(f"{name} of {REPOSITORY} cannot be had from the Hub: {error}") from error
+        raise InputError(f"{name} of {REPOSITORY} cannot be had from the Hub: {error}") from error
 
 
 if __name__ == "__main__":

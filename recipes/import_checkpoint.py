@@ -12,13 +12,14 @@ import argparse
 import pathlib
 import sys
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
 from kdmcse_hf.encoding.loading import load_tokenizer
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.model.released_checkpoints import load_released
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable input; anything else raises."""
+    """Exit status: 0 done, or see `exit_status`."""
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", metavar="INPUT", type=pathlib.Path, help="folder that the released code wrote")
     parser.add_argument("output", metavar="OUTPUT", type=pathlib.Path, help="new folder for the repository")
@@ -28,13 +29,13 @@ def main(argv: list[str] | None = None) -> int:
         default="cls",
         help="what the repository declares; the released models are evaluated with cls, before the head",
     )
-    return run_or_refuse("import_checkpoint.py", run, parser.parse_args(argv))
+    return exit_status("import_checkpoint.py", lambda: run(parser.parse_args(argv)))
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Load, save, and say what was found."""
     if arguments.output.exists() and (not arguments.output.is_dir() or any(arguments.output.iterdir())):
-        raise ValueError(f"OUTPUT {arguments.output} exists and is not empty: give a new folder")
+        raise InputError(f"OUTPUT {arguments.output} exists and is not empty: give a new folder")
     model = load_released(arguments.input, pooling=arguments.pooling)
     tokenizer = load_tokenizer(str(arguments.input), model.encoder)
     tokenizer.init_kwargs.pop("auto_map", None)  # names code that the new repository does not bring

@@ -14,7 +14,8 @@ import sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     with writer.nothing_left():
         num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
         if not num_shards:
-            raise ValueError(f"{files[0]} holds no images")
+            raise InputError(f"{files[0]} holds no images")
     manifest = writer.finish(num_shards)
     print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
     print(lengths_of(FeatureStore.open(arguments.output_dir)))
@@ -81,8 +82,8 @@ def lengths_of(store: FeatureStore) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse("import_features", run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("import_features.py", lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import sys
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError
 
-from kdmcse_hf.commands.exit_status import CommandParser
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.errors import InputError
 
 METRIC = pathlib.Path(__file__).resolve().parents[1] / "kdmcse_hf" / "metrics" / "sts"
 
@@ -44,17 +45,16 @@ def push(repo_id: str, private: bool) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, 2 for a name or token that cannot work, 1 if the Hub refuses or is not reached."""
-    arguments = parse_arguments(argv)
+    """Exit status: 0 pushed, or see `exit_status`."""
+    return exit_status("push_metric.py", lambda: run(parse_arguments(argv)))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Push, and print the address of the commit."""
     try:
         print(push(arguments.repo_id, arguments.private))
     except (HFValidationError, LocalTokenNotFoundError) as error:
-        print(f"push_metric.py: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:  # the client's HTTP library has errors of its own
-        print(f"push_metric.py: not pushed: {error}", file=sys.stderr)
-        return 1
-    return 0
+        raise InputError(f"not pushed: {error}") from error
 
 
 if __name__ == "__main__":

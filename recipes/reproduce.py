@@ -31,13 +31,14 @@ from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.errors import FailedError
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
 NAMES = (*PLANS, *PAPER)
 
 
-class RunsFailed(Exception):
+class RunsFailed(FailedError):
     """Some runs did not come to their end."""
 
 
@@ -202,15 +203,8 @@ def _finish(arguments: argparse.Namespace, job: Job, failed: dict[pathlib.Path, 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 where runs failed, 2 unusable arguments or input, 130 stopped."""
-    try:
-        return run_or_refuse("reproduce.py", run, parse_arguments(argv))
-    except RunsFailed as error:
-        print(f"reproduce.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("reproduce.py: stopped; the same command goes on", file=sys.stderr)
-        return 130
+    """Exit status: 0 done, 1 where runs failed, or see `exit_status`; after Ctrl-C the same command goes on."""
+    return exit_status("reproduce.py", lambda: run(parse_arguments(argv)))
 
 
 def _hours(seconds: float) -> str:

@@ -9,7 +9,7 @@ import sys
 
 import datasets
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.evaluation.senteval import SICK_FILES, Pair, read_sick
 from kdmcse_hf.evaluation.sts import evaluate_sts_task, load_sts_task
@@ -32,7 +32,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Scores the seven STS tasks in MTEB and with ours, on MTEB's pairs and on the papers', and prints them."""
-    tasks = mteb_tasks(arguments.data)
+    try:
+        tasks = mteb_tasks(arguments.data)
+    except ConnectionError as error:
+        raise ConnectionError(f"{error}: give SentEval's data directory with --data") from error
     encoder = SentenceEncoder.from_pretrained(arguments.model)
     theirs = mteb_scores(arguments.model, list(tasks.values()))
     table = [["Task", "MTEB", "ours, MTEB's pairs", "n", "ours, papers' pairs", "n", "MTEB - papers", "why"]]
@@ -99,12 +102,8 @@ def mteb_scores(model: str, tasks: list) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, 2 on unusable input, 1 where the Hub is not to be had."""
-    try:
-        return run_or_refuse("run_mteb.py", compare, parse_arguments(argv))
-    except ConnectionError as error:
-        print(f"run_mteb.py: {error}: give SentEval's data directory with --data", file=sys.stderr)
-        return 1
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("run_mteb.py", lambda: compare(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

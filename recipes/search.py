@@ -19,9 +19,10 @@ from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
-from kdmcse_hf.commands.exit_status import CommandParser, refuse_tokens, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status, refuse_tokens
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
+from kdmcse_hf.errors import InputError
 
 STUDY = "kdmcse"
 # name: (lowest, highest, by order of magnitude)
@@ -66,7 +67,7 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
     asked = [find_configuration(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
     if study.user_attrs.setdefault("asked", asked) != asked:
-        raise ValueError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
+        raise InputError(f"{storage} is a study of another configuration or of other keys: take another output_dir")
     study.set_user_attr("asked", asked)
     done = len(finished_trials(study, optuna))
 
@@ -102,7 +103,7 @@ def check_database(path: pathlib.Path) -> None:
     except sqlite3.DatabaseError as error:
         found = str(error)
     if found != "ok":
-        raise ValueError(f"{path} is no whole study ({found}): remove it, or take another output_dir")
+        raise InputError(f"{path} is no whole study ({found}): remove it, or take another output_dir")
 
 
 def finished_trials(study, optuna: ModuleType) -> list:
@@ -155,12 +156,12 @@ def run(arguments: argparse.Namespace) -> None:
     keys = explicit_keys(flags)
     refuse_tokens(keys, "search.db")
     if not model_arguments.objective.startswith("kdmcse") or model_arguments.preset != "paper":
-        raise ValueError(
+        raise InputError(
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
     if training.eval_strategy == "no":
-        raise ValueError("eval_strategy is no: a trial's value is the best score of its evaluations, set it to steps")
+        raise InputError("eval_strategy is no: a trial's value is the best score of its evaluations, set it to steps")
     trainer = build_trainer(model_arguments, data, training, keys)
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)
@@ -189,8 +190,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input; anything else raises."""
-    return run_or_refuse("search.py", run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("search.py", lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

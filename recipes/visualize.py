@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, run_or_refuse
+from kdmcse_hf.commands.exit_status import CommandParser, exit_status
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,7 @@ def visualize(arguments: argparse.Namespace) -> None:
         for axes, sentences in zip(tqdm(panels, desc=name, unit="plot"), groups, strict=True):
             views = encoder.encode_with_dropout(list(sentences), arguments.views, seed=arguments.seed)
             if np.ptp(views, axis=1).max() < 1e-5:  # rows of one batch may differ by rounding
-                raise ValueError(f"{name} has no dropout: its views of a sentence are all the same")
+                raise InputError(f"{name} has no dropout: its views of a sentence are all the same")
             points = tsne.fit_transform(views.reshape(-1, views.shape[-1])).reshape(*views.shape[:2], 2)
             plot(axes[column], points, f"{'/'.join(pathlib.PurePath(name).parts[-2:])}\n{cosines(views)}")
     for row, sentences in zip(rows, groups, strict=True):
@@ -129,9 +130,9 @@ def read_groups(path: pathlib.Path) -> list[list[str]]:
     groups = [list(group) for filled, group in itertools.groupby(lines, key=bool) if filled]
     for group in groups:
         if not 2 <= len(group) <= len(STYLES):
-            raise ValueError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(STYLES)}: {group[:1]}")
+            raise InputError(f"{path}: a group of {len(group)} sentences, expected 2 to {len(STYLES)}: {group[:1]}")
     if not groups:
-        raise ValueError(f"{path} holds no sentence")
+        raise InputError(f"{path} holds no sentence")
     return groups
 
 
@@ -159,8 +160,8 @@ def add_legend(row: "Figure", sentences: Sequence[str], width: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0, or 2 on unusable input."""
-    return run_or_refuse("visualize.py", visualize, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status("visualize.py", lambda: visualize(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

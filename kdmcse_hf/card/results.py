@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard
 
 from ..encoding.repository_parts import read_part
+from ..errors import InputError
 from ..evaluation.mteb_sets import REPOSITORIES
 from ..evaluation.paper_results import FROM_MCSE
 from ..evaluation.tables import Table, build_tables, to_markdown
@@ -53,11 +54,11 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
     try:
         card: Any = ModelCard(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} has metadata that cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} has metadata that cannot be read: {' '.join(str(error).split())}") from None
     head, found, rest = card.text.partition(_START)
     tail = rest.partition(_END)[2]
     if not (found and tail):
-        raise ValueError(f"{path} has no lines {_START} and {_END}, between which the results stand")
+        raise InputError(f"{path} has no lines {_START} and {_END}, between which the results stand")
     config = read_part(pathlib.Path(directory, "config.json"), "config.json").get("kdmcse") or {}
     check_form(config, {"pooling": str, "objective": str}, f"{directory}/config.json", "kdmcse")
     _check_report(report, pathlib.Path(directory), config["pooling"])
@@ -72,9 +73,9 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
 def _check_report(report: dict, directory: pathlib.Path, pooling: str) -> None:
     scored = pathlib.Path(report["model"])
     if scored.is_dir() and not scored.samefile(directory):
-        raise ValueError(f"the scores are those of {scored}, not of {directory}: evaluate that model")
+        raise InputError(f"the scores are those of {scored}, not of {directory}: evaluate that model")
     if report["pooling"] != pooling:
-        raise ValueError(f"the scores are with {report['pooling']} pooling, {directory} declares {pooling}")
+        raise InputError(f"the scores are with {report['pooling']} pooling, {directory} declares {pooling}")
 
 
 def _trained_dev(card: ModelCard) -> dict:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 
-from .exit_status import CommandParser, program_name
+from .exit_status import CommandParser, exit_status, program_name
 
 # An installed package holds them as kdmcse_hf/configs; a checkout has them once, in recipes/configs.
 _PLACES = (
@@ -44,7 +44,12 @@ def find_configuration(name: str) -> pathlib.Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print name and description of each shipped configuration, and where the files are; return 0."""
+    """Exit status: 0 printed, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(argv))
+
+
+def run(argv: list[str] | None) -> None:
+    """Print name and description of each shipped configuration, and where the files are."""
     parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -55,7 +60,6 @@ def main(argv: list[str] | None = None) -> int:
         description = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
         print(name, textwrap.fill(description, columns, initial_indent="    ", subsequent_indent="    "), sep="\n")
     print(f"files: {path.parent}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -16,29 +16,21 @@ from accelerate import PartialState
 from .. import files
 from ..encoding.declared_pooling import find_pooling
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import InputError
 from ..evaluation.senteval_protocol import SEED
 from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, read_reports, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
-from .exit_status import CommandParser, program_name, without_tokens
+from .exit_status import CommandParser, exit_status, program_name
 
 EVAL_DTYPES = ("float32", "bfloat16")
 WRITERS = {".md": to_markdown, ".tex": to_latex}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input, 1 any other failure; each with one message."""
-    arguments = parse_arguments(argv)
-    try:
-        run(arguments)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
-        return 2
-    except Exception as error:
-        print(without_tokens(f"{program_name()}: {type(error).__name__}: {error}"), file=sys.stderr)
-        return 1
-    return 0
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -130,7 +122,7 @@ def chosen_tasks(names: str) -> list[str]:
     chosen = [task for name in names.split(",") for task in GROUPS.get(name.strip(), (name.strip(),))]
     unknown = [task for task in chosen if task not in TASKS]
     if unknown:
-        raise ValueError(f"--tasks: unknown {unknown}, expected a comma list of {', '.join((*GROUPS, *TASKS))}")
+        raise InputError(f"--tasks: unknown {unknown}, expected a comma list of {', '.join((*GROUPS, *TASKS))}")
     return list(dict.fromkeys(chosen))
 
 

@@ -12,18 +12,18 @@ import pathlib
 import sys
 
 from ..encoding.onnx import export_onnx
-from .exit_status import CommandParser, program_name, run_or_refuse
+from .exit_status import CommandParser, exit_status, program_name
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable input or the extra missing; anything else raises."""
+    """Exit status: 0 done, or see `exit_status`."""
     parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", metavar="MODEL", help="Hub id or directory")
     parser.add_argument("output", metavar="OUTPUT", type=pathlib.Path, help="directory, made if it is not there")
     parser.add_argument("--pooling", choices=("cls", "mean"), help="what the model repository declares, if absent")
-    return run_or_refuse(program_name(), run, parser.parse_args(argv))
+    return exit_status(program_name(), lambda: run(parser.parse_args(argv)))
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from ..features.writer import FeatureWriter
 from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import CommandParser, program_name, run_or_refuse
+from .exit_status import CommandParser, exit_status, program_name
 
 TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
 
@@ -145,8 +145,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse(program_name(), run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

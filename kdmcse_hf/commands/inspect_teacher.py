@@ -19,12 +19,13 @@ import numpy as np
 
 from ..data.captions import FEATURES, load_captions
 from ..data.text import load_rows
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
 from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
-from .exit_status import CommandParser, program_name, run_or_refuse
+from .exit_status import CommandParser, exit_status, program_name
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`
 
@@ -81,7 +82,7 @@ def output_folder(arguments: argparse.Namespace) -> pathlib.Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--output_dir {folder} cannot be made: {error}. Give another one") from error
+        raise InputError(f"--output_dir {folder} cannot be made: {error}. Give another one") from error
     return folder
 
 
@@ -187,8 +188,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; return 0, or 2 on unusable input."""
-    return run_or_refuse(program_name(), run, parse_arguments(argv))
+    """Exit status: 0 done, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
 
 
 if __name__ == "__main__":

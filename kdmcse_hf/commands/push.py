@@ -10,14 +10,20 @@ committed where the branch holds it already: the command may be repeated.
 import argparse
 import sys
 
+from ..errors import FailedError
 from ..hub.failure_note import remove_note
 from ..hub.push import push_repository
 from ..hub.worker_client import Target
-from .exit_status import CommandParser, program_name, without_tokens
+from .exit_status import CommandParser, exit_status, program_name
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 pushed and verified, 2 no whole repository or no allowed name, 1 any other failure."""
+    """Exit status: 0 pushed and verified, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -26,22 +32,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--revision", default="main", help="branch; made if it is not there (default: main)")
     parser.add_argument("--private", action="store_true", default=None, help="make the repository a private one")
     parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for sending (default: 1200)")
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Push, and say what became of it."""
     target = Target(arguments.repo_id, arguments.revision, arguments.private)
-    try:
-        pushed = push_repository(arguments.directory, target, deadline=arguments.timeout)
-    except (ValueError, FileNotFoundError) as error:
-        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(without_tokens(f"{program_name()}: not pushed: {error}"), file=sys.stderr)
-        return 1
+    pushed = push_repository(arguments.directory, target, deadline=arguments.timeout)
     if pushed.problem:
-        print(without_tokens(f"{program_name()}: {pushed}"), file=sys.stderr)
-        return 1
+        raise FailedError(str(pushed))
     remove_note(arguments.directory)
     print(pushed)
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,14 +11,18 @@ pictures, asks for no other file, and names no folder of this machine.
 
 import argparse
 import pathlib
-import sys
 
 from ..report.page import write_report
-from .exit_status import CommandParser, program_name, without_tokens
+from .exit_status import CommandParser, exit_status, program_name
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 written, 2 unusable arguments or input or a missing library, 1 any other failure."""
+    """Exit status: 0 written, or see `exit_status`."""
+    return exit_status(program_name(), lambda: run(parse_arguments(argv)))
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = CommandParser(
         prog=program_name(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,15 +36,11 @@ def main(argv: list[str] | None = None) -> int:
         help="sentence pairs to encode with each model: a csv, tsv or json of sentence1, sentence2, score, or a "
         "SentEval directory (default: all pairs of twelve sentences, with encoders up to base size)",
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the page, and say where it is."""
     folder = pathlib.Path(arguments.directories[0]) if len(arguments.directories) == 1 else pathlib.Path()
-    try:
-        path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"{program_name()}: the page could not be written: {error}", file=sys.stderr)
-        return 1
+    path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
     print(f"wrote {path}")
-    return 0

@@ -17,9 +17,7 @@ import threading
 from collections.abc import Iterator
 
 import datasets
-import torch
 import yaml
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PreTrainedConfig, set_seed
 from transformers.utils import logging
@@ -31,6 +29,7 @@ from ..data.text import load_text
 from ..encoding.declared_pooling import contradicted_pooling, find_pooling
 from ..encoding.loading import load_config, load_tokenizer
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import FailedError, InputError
 from ..evaluation.sts import check_scorable, load_stsb
 from ..features.caption_features import CaptionFeatures
 from ..model.modeling_kdmcse import KDMCSEModel
@@ -39,15 +38,15 @@ from ..report.environment import write_environment
 from ..report.page import write_report
 from ..report.run_directory import LOCAL_RECIPE
 from ..teacher.analysis import threshold_by_quantile
-from ..training.checkpoints import CheckpointError, ResumeError, newest_whole_checkpoint
+from ..training.checkpoints import newest_whole_checkpoint
 from ..training.checks import check_captions
 from ..training.divergence import DivergedError
 from ..training.judges import encoder_score
-from ..training.run_lock import OutputInUseError, check_not_in_use, run_lock
+from ..training.run_lock import check_not_in_use, run_lock
 from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
-from .exit_status import STOPPED_BY_CTRL_C, program_name, without_tokens
+from .exit_status import STOPPED_BY_CTRL_C, exit_status, is_out_of_memory, program_name
 from .short_logs import show_short_logs
 from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
@@ -116,7 +115,7 @@ def write_page(output_dir: str) -> str:
 def quantile_thresholds(arguments: ModelArguments, captions) -> list[float | None]:
     """Similarities that a share of 1 - quantile of random pairs reaches: caption-image, caption-caption."""
     if not issubclass(objective_class(arguments.objective), KDMCSE) or arguments.preset != "paper":
-        raise ValueError(
+        raise InputError(
             f"threshold {arguments.threshold} is a quantile of the cosines that objective kdmcse filters by in preset "
             f"paper; with {arguments.objective}, {arguments.preset} give a number or null"
         )
@@ -131,7 +130,7 @@ def encoder_config(arguments: ModelArguments) -> PreTrainedConfig:
     try:
         return load_config(arguments.model_name_or_path, revision=arguments.model_revision)
     except (FileNotFoundError, ValueError) as error:
-        raise ValueError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
+        raise InputError(f"model_name_or_path {arguments.model_name_or_path} cannot be loaded: {error}") from error
 
 
 def build_trainer(
@@ -185,9 +184,7 @@ def load_pairs(source: str | None) -> datasets.Dataset | None:
     try:
         pairs = load_stsb(source)
     except ConnectionError as error:
-        raise ConnectionError(
-            f"{error}; or held_out, to judge the run by captions that are held out of training"
-        ) from None
+        raise InputError(f"{error}; or held_out, to judge the run by captions that are held out of training") from None
     check_scorable(pairs, source)
     return pairs
 
@@ -199,7 +196,7 @@ def check_writable(output_dir: str) -> None:
     try:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
-        raise ValueError(f"output_dir {output_dir} cannot be written to: {error}. Take another one") from error
+        raise InputError(f"output_dir {output_dir} cannot be written to: {error}. Take another one") from error
 
 
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
@@ -234,9 +231,12 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 done, 2 unusable arguments or input, 143 and 130 stopped by SIGTERM and Ctrl-C, 1 any other, such
-    as a run that has diverged."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Exit status: 0 done, 1 where a run has diverged, 143 and 130 stopped by SIGTERM and Ctrl-C, or see
+    `exit_status`."""
+    return exit_status(program_name(), lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: list[str]) -> int:
     model_arguments, data, training = parse(argv)
     try:
         return _train(model_arguments, data, training, explicit_keys(argv))
@@ -248,12 +248,8 @@ def main(argv: list[str] | None = None) -> int:
 def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict) -> int:
     """Exit status of all that follows the command line."""
     logging.disable_progress_bar()  # of loading and saving weights; those of training and scoring stay
-    try:
-        check_not_in_use(training.output_dir, training.process_index == 0)
-        trainer = build_trainer(model, data, training, recipe)
-    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        print(without_tokens(f"{program_name()}: {error}"), file=sys.stderr)
-        return 2
+    check_not_in_use(training.output_dir, training.process_index == 0)
+    trainer = build_trainer(model, data, training, recipe)
     show_short_logs(trainer)
     with _sigterm_while(trainer):
         try:
@@ -261,11 +257,10 @@ def _train(model: ModelArguments, data: DataArguments, training: KDMCSETrainingA
                 run(trainer)
                 if trainer.is_world_process_zero() and not trainer.interrupted:
                     _close(trainer, data.report)
-        except (ValueError, MemoryError, RuntimeError, OSError, SafetensorError) as error:
-            if (message := advice_for(error, trainer)) is None:
+        except Exception as error:
+            if (advice := advice_for(error, trainer)) is None:
                 raise
-            print(without_tokens(f"{program_name()}: {message}"), file=sys.stderr)
-            return 2 if isinstance(error, ResumeError | OutputInUseError) else 1
+            raise FailedError(advice) from error
         if trainer.interrupted:
             print(f"stopped by SIGTERM after step {trainer.state.global_step}; --auto_resume true goes on from there")
         shut_down(trainer)
@@ -325,12 +320,10 @@ def write_local_recipe(keys: dict, output_dir: str) -> None:
 
 
 def advice_for(error: Exception, trainer: KDMCSETrainer) -> str | None:
-    """What to do about a failure that is no fault of the program, or None."""
-    if isinstance(error, ResumeError | CheckpointError | DivergedError | OutputInUseError):
-        return str(error)
+    """What to do about a disk or memory that is full, or None of other errors."""
     if isinstance(error, OSError | SafetensorError):
         return f"{error}. What was saved is whole: make room in output_dir, then start again with --auto_resume true"
-    if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    if not is_out_of_memory(error):
         return None
     args = trainer.args
     rows = args.mini_batch_size or args.per_device_train_batch_size

@@ -6,22 +6,26 @@ import difflib
 import itertools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, get_args
+from typing import Annotated, Any, ClassVar, Protocol, get_args
 
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.utils import is_torch_tf32_available
 
+from ..errors import InputError
 from ..files import read_yaml
 from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
+from ..ranges import Range, check_fields, ranges_of
+from ..training.inherited_arguments import INHERITED
 from ..training.training_args import KDMCSETrainingArguments
 from .configs import find_configuration, shipped_configurations
-from .exit_status import CommandParser, program_name, without_tokens
+from .exit_status import CommandParser, program_name
 from .train_help import arrange
 
 # Fields of `KDMCSEConfig` that are keys of the command; the others are found in model and data.
@@ -29,6 +33,8 @@ _CONFIG_KEYS = ("pooling", "objective", "preset", "gather_across_devices", "mask
 # Switches that can be `auto`, so that one configuration holds for a GPU, where they pay, and for a CPU, where
 # transformers refuses them.
 _AUTO_KEYS = ("bf16", "tf32")
+
+OptionalText = Annotated[str | None, Range(type=str, optional=True)]
 
 
 class ModelArguments(Protocol):
@@ -44,15 +50,23 @@ class ModelArguments(Protocol):
 
 @dataclass
 class SourceArguments:
-    """Where the model comes from, and what its card says of it."""
+    """Where the model comes from, and what its card says of it.
+
+    Raises:
+        InputError: a value out of range, with the values allowed.
+    """
 
     _argument_group_name: ClassVar[str] = "model"
 
-    model_name_or_path: str = field(
-        metadata={"help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint."}
+    model_name_or_path: Annotated[str, Range(type=str)] = field(
+        metadata={
+            "help": "Hub id or directory of an AutoModel text encoder, or of a KDMCSE checkpoint.",
+        }
     )
-    model_revision: str = field(default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."})
-    model_license: str | None = field(
+    model_revision: Annotated[str, Range(type=str)] = field(
+        default="main", metadata={"help": "Branch, tag or commit of the model on the Hub."}
+    )
+    model_license: OptionalText = field(
         default=None,
         metadata={
             "help": "License for the card, as the Hub spells it; by default that of the base model's card, if known."
@@ -60,26 +74,39 @@ class SourceArguments:
     )
     model_language: str = field(default="en", metadata={"help": "Language that the card names, as an ISO 639 code."})
 
+    def __post_init__(self):
+        check_fields(self)
+        for name, value in all_values().items():
+            given = getattr(self, name)
+            if not isinstance(given, str):  # words are of a threshold, or among argparse's choices
+                value.check(name, given)
+        if not re.fullmatch(r"[a-z]{2,3}(-\w+)*", self.model_language, re.ASCII):
+            raise InputError.of("model_language", self.model_language, "a code of ISO 639 such as en or zh-Hant")
+
 
 @dataclass
 class DataArguments:
-    """Where the sentences come from, and what is written of the run."""
+    """Where the sentences come from, and what is written of the run.
+
+    Raises:
+        InputError: a value out of range, with the values allowed.
+    """
 
     _argument_group_name: ClassVar[str] = "data"
 
-    text_dataset: str | None = field(
+    text_dataset: OptionalText = field(
         default=None,
         metadata={"help": "Hub id, or a .txt (a sentence a line), .json(l), .csv, .tsv, .parquet file or directory."},
     )
-    text_column: str | None = field(
+    text_column: OptionalText = field(
         default=None, metadata={"help": "Its column of sentences; text, or the only column of strings."}
     )
-    multimodal_dataset: str | None = field(
+    multimodal_dataset: OptionalText = field(
         default=None,
         metadata={
             "help": "Captions with teacher features: feature directory, Hub id, datasets directory or parquet file. "
             "For simcse and arccse captions alone do as well: Flickr's .token, Karpathy's or COCO's JSON, a Flickr30k "
-            "Entities directory, a .txt of one caption a line."
+            "Entities directory, a .txt of one caption a line.",
         },
     )
     captions_per_image: str = field(
@@ -89,19 +116,21 @@ class DataArguments:
             "choices": ["all", "one"],
         },
     )
-    expected_images: int | None = field(
+    expected_images: Annotated[int | None, Range(type=int, least=1, optional=True)] = field(
         default=None,
         metadata={"help": "Images that multimodal_dataset should hold; another number is said at the start."},
     )
     strict_data: bool = field(
         default=False, metadata={"help": "Refuse a set of another number of images than expected_images."}
     )
-    max_length: int = field(default=32, metadata={"help": "Tokens of a training sentence."})
-    stsb_path: str | None = field(
+    max_length: Annotated[int, Range(type=int, least=3)] = field(
+        default=32, metadata={"help": "Tokens of a training sentence, special ones included."}
+    )
+    stsb_path: OptionalText = field(
         default=None,
         metadata={
             "help": "SentEval directory, or csv, tsv, json of sentence1, sentence2, score; else the Hub. held_out: "
-            "5 percent of the images are held out, and retrieval among their captions judges the run."
+            "5 percent of the images are held out, and retrieval among their captions judges the run.",
         },
     )
     report: str = field(
@@ -112,34 +141,34 @@ class DataArguments:
         },
     )
 
+    def __post_init__(self):
+        check_fields(self)
+
 
 class TrainParser(CommandParser, HfArgumentParser):
     """Of dataclasses, with messages that repeat no token."""
 
 
 def parse(argv: list[str]) -> tuple[ModelArguments, DataArguments, KDMCSETrainingArguments]:
-    """Read `[CONFIG.yaml or NAME] [--key value ...]`; exits with status 2 and one message where something is wrong.
+    """Read `[CONFIG.yaml or NAME] [--key value ...]`; argparse leaves with status 2 where a flag cannot be read.
 
     Returns:
         The model's arguments (`SourceArguments`, fields of `KDMCSEConfig` and values of the objectives, those of a
         class of the user's own among them), the data's and the Trainer's.
     """
-    try:
-        parser, flags = _read(argv)
-        found, _ = parser.parse_known_args(flags)
-        for name in _AUTO_KEYS:
-            if (value := getattr(found, name)) == "auto":
-                flags += [f"--{name}", str(decided(value, found.use_cpu))]
-        *parsed, unknown = parser.parse_args_into_dataclasses(
-            flags, look_for_args_file=False, return_remaining_strings=True
-        )
-        if unknown:
-            raise ValueError(_unknown(unknown[0], parser))
-        model, data, training = parsed
-        model.objective = load_objective(model.objective)
-        return model, data, training
-    except (ValueError, OSError, ImportError) as error:
-        argparse.ArgumentParser().exit(2, without_tokens(f"{program_name()}: {error}") + "\n")
+    parser, flags = _read(argv)
+    found, _ = parser.parse_known_args(flags)
+    for name in _AUTO_KEYS:
+        if (value := getattr(found, name)) == "auto":
+            flags += [f"--{name}", str(decided(value, found.use_cpu))]
+    *parsed, unknown = parser.parse_args_into_dataclasses(
+        flags, look_for_args_file=False, return_remaining_strings=True
+    )
+    if unknown:
+        raise InputError(_unknown(unknown[0], parser))
+    model, data, training = parsed
+    model.objective = load_objective(model.objective)
+    return model, data, training
 
 
 def explicit_keys(argv: list[str]) -> dict:
@@ -180,7 +209,7 @@ def _refuse_late_configuration(argv: list[str]) -> None:
     for before, word in itertools.pairwise(argv):
         is_value = before.startswith("-") and "=" not in before
         if not is_value and (word.endswith((".yaml", ".yml")) or word in shipped_configurations()):
-            raise ValueError(f"the configuration comes first: {program_name()} {word} [--key value ...]")
+            raise InputError(f"the configuration comes first: {program_name()} {word} [--key value ...]")
 
 
 def _last(flags: list[str], name: str) -> str | None:
@@ -204,7 +233,10 @@ def _parser() -> HfArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--help-all", action="help", help="show this help with all of transformers' keys, and exit")
+    known = {**INHERITED, **ranges_of(KDMCSETrainingArguments), **ranges_of(DataArguments), **all_values()}
     for action in parser._actions:
+        if (allowed := known.get(action.dest)) and not action.choices and allowed.type is not str:
+            action.help = f"{action.help} {allowed.sentence()}"
         if action.default is None and isinstance(action.type, type) and action.type is not bool:
             action.type = _or_null(action.type)
         if action.dest in _AUTO_KEYS:
@@ -244,7 +276,7 @@ def _config_key(of: dataclasses.Field) -> tuple[str, Any, Any]:
 
 def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
     metadata: dict[str, Any] = {"help": value.help, **({"choices": list(value.choices)} if value.choices else {})}
-    if isinstance(value, ThresholdValue):
+    if isinstance(value, ThresholdValue):  # which takes words too: see `similarity`
         metadata["help"] += " auto or q0.999: quantiles of the caption dataset's random pairs."
         return name, similarity, field(default=FROM_PRESET, metadata=metadata)
     kind = value.type if value.default is not None else _or_null(value.type)
@@ -275,12 +307,17 @@ def similarity(text: str) -> float | str | None:
 def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
     """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
     flags = []
+    several = {action.dest for action in parser._actions if action.nargs}
     for key, value in values.items():
+        if isinstance(value, list) and (key not in several or any(str(each).startswith("-") for each in value)):
+            raise InputError(
+                f"{path}: {key} is {value!r:.60}, {'words are' if key in several else 'one value is'} needed"
+            )
         if key not in _keys(parser):
-            raise ValueError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
+            raise InputError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
         if value is None and key != "threshold":  # a default, which an earlier line or a later flag may replace
             if (default := parser.get_default(key)) is not None:
-                raise ValueError(f"{path}: {key} cannot be null; without that line it is {default!r}")
+                raise InputError(f"{path}: {key} cannot be null; without that line it is {default!r}")
         else:
             flags += [f"--{key}", *_words(value)]
     return flags

@@ -5,6 +5,7 @@ import pathlib
 import datasets
 
 from ..annotation_files import read_annotations
+from ..errors import InputError
 
 
 def load_annotations(source: str) -> datasets.Dataset | None:
@@ -26,13 +27,13 @@ def load_annotations(source: str) -> datasets.Dataset | None:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"multimodal_dataset: {error}") from error
     except ValueError as error:
-        raise ValueError(f"multimodal_dataset: {error}") from error
+        raise InputError(f"multimodal_dataset: {error}") from error
     if entries is None:
         return None
     strings = ([caption for caption in captions if isinstance(caption, str)] for _, _, captions in entries)
     cleaned = [[" ".join(caption.split()) for caption in captions] for captions in strings]
     rows = [(text, image) for image, captions in enumerate(cleaned) for text in captions if text]
     if not rows:
-        raise ValueError(f"multimodal_dataset {source} has no captions of its training split")
+        raise InputError(f"multimodal_dataset {source} has no captions of its training split")
     texts, images = zip(*rows, strict=True)
     return datasets.Dataset.from_dict({"text": list(texts), "image_id": list(images)})

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..encoding.slots import slots_of
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 
 
@@ -87,12 +88,12 @@ class SentenceCollator:
 
     def __post_init__(self):
         if self.tokenizer.pad_token_id is None:
-            raise ValueError(
+            raise InputError(
                 f"the tokenizer {self.tokenizer.name_or_path} has no padding token, which batches need: set "
                 "tokenizer.pad_token"
             )
         if self.max_length <= (special := self.tokenizer.num_special_tokens_to_add()):
-            raise ValueError(f"max_length is {self.max_length}: beside {special} special tokens a word is needed")
+            raise InputError(f"max_length is {self.max_length}: beside {special} special tokens a word is needed")
         self.tokenizer.padding_side = "right"
 
     def __call__(self, rows: list[dict]) -> dict[str, Any]:

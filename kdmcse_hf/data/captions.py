@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm.auto import tqdm
 
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from .annotations import load_annotations
@@ -37,7 +38,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
         return FeatureStore.open(source)
     if (annotations := load_annotations(source)) is not None:
         if columns:
-            raise ValueError(
+            raise InputError(
                 f"multimodal_dataset {source} names images and their captions; the objective needs the teacher's "
                 f"features of them ({', '.join(columns)}): make them by `kdmcse extract-features`"
             )
@@ -45,7 +46,7 @@ def load_captions(source: str, columns: Sequence[str] = FEATURES) -> CaptionFeat
     dataset = load_rows(source, "multimodal_dataset")
     needed = ("text", *columns)
     if missing := [name for name in needed if name not in dataset.column_names]:
-        raise ValueError(
+        raise InputError(
             f"multimodal_dataset {source} has no column {', '.join(missing)}, which the objective needs; it "
             f"has {', '.join(dataset.column_names)}. `kdmcse extract-features` writes such a dataset from images"
         )
@@ -132,23 +133,23 @@ def _checked_widths(dataset: datasets.Dataset, source: str, numbers: np.ndarray)
 
 def _check_block(column: pa.ChunkedArray, widths: dict[str, int], name: str, source: str, numbers: np.ndarray) -> None:
     if not _is_float_list(column.type):
-        raise ValueError(f"column {name!r} of {source} holds {column.type}, vectors of floats are needed")
+        raise InputError(f"column {name!r} of {source} holds {column.type}, vectors of floats are needed")
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
     width = widths.setdefault(name, int(lengths[0]))
     if width == 0:
-        raise ValueError(
+        raise InputError(
             f"{name} of {source}: row {numbers[0]} has no values. All rows need features: extract them again"
         )
     if (other := lengths != width).any():
         row = int(np.argmax(other))
-        raise ValueError(
+        raise InputError(
             f"{name} of {source}: row {numbers[row]} has {lengths[row]} values, the first row {width}. All rows need "
             "features of one teacher: extract them again"
         )
     with np.errstate(over="ignore"):
         finite = np.isfinite(_matrix(column).astype(np.float32)).all(axis=1)  # as `rows` gives them
     if not finite.all():
-        raise ValueError(
+        raise InputError(
             f"{name} of {source}: row {numbers[np.argmin(finite)]} holds NaN or infinite values, or values beyond "
             "float32. Extract it again or drop the row"
         )
@@ -176,7 +177,7 @@ def _image_numbers(dataset: datasets.Dataset, source: str) -> np.ndarray:
     """
     column = dataset.select_columns("image_id").with_format("arrow")[:]["image_id"]
     if pa.types.is_nested(column.type):
-        raise ValueError(f"column 'image_id' of {source} holds {column.type}, numbers or strings are needed")
+        raise InputError(f"column 'image_id' of {source} holds {column.type}, numbers or strings are needed")
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     encoded = pa.chunked_array(column.chunks, column.type).combine_chunks().dictionary_encode()

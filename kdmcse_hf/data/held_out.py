@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 
 SHARE = 0.05
@@ -59,7 +60,7 @@ def hold_out(captions: CaptionFeatures, seed: int, share: float = SHARE) -> tupl
     images = np.unique(captions.image_ids)
     count = min(round(share * len(images)), MOST_IMAGES)
     if count < 2:
-        raise ValueError(
+        raise InputError(
             f"multimodal_dataset has {len(images)} images, of which {share:.0%} are too few to judge a run by: give "
             "pairs to score (stsb_path, eval_dataset), or set eval_strategy to no"
         )

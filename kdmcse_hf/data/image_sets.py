@@ -5,6 +5,7 @@ import random
 import numpy as np
 from transformers.utils import logging
 
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from .held_out import CaptionSubset
 
@@ -46,7 +47,7 @@ def check_image_count(captions: CaptionFeatures, source: str, expected: int | No
         "problems.jsonl lists the images that could not be used"
     )
     if strict:
-        raise ValueError(f"{message}. strict_data refuses such a set: take the right one, or strict_data false")
+        raise InputError(f"{message}. strict_data refuses such a set: take the right one, or strict_data false")
     logger.warning(message)
 
 

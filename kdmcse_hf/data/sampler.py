@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from ..errors import InputError
 from .schedule import Period, make_schedule
 
 
@@ -113,9 +114,9 @@ def _check_sizes(text_rows: int, caption_rows: int, batch_size: int, world_size:
     needed = batch_size * world_size
     for name, rows in (("text_dataset", text_rows), ("multimodal_dataset", caption_rows)):
         if 0 < rows < needed:
-            raise ValueError(
+            raise InputError(
                 f"{name} has {rows} usable rows, fewer than one batch of {needed} (per_device_train_batch_size "
                 f"{batch_size} x {world_size} processes): take more rows or a smaller batch"
             )
     if not text_rows + caption_rows:
-        raise ValueError("neither text_dataset nor multimodal_dataset has rows: there is nothing to train on")
+        raise InputError("neither text_dataset nor multimodal_dataset has rows: there is nothing to train on")

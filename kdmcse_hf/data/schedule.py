@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from ..errors import InputError
+
 FLOOR = "floor"  # the word for the released code's schedule, in place of a period
 Period = int | str | None
 
@@ -80,7 +82,7 @@ def make_schedule(
         ValueError: a period below 1, or "floor" with fewer text batches than caption batches.
     """
     if isinstance(period, int) and period < 1:
-        raise ValueError(
+        raise InputError(
             f"multimodal_period is {period}: a caption step every p-th step needs p of at least 1, auto or {FLOOR}"
         )
     text_steps, caption_steps = (rows // batch_size // accumulation for rows in (text_rows, caption_rows))
@@ -104,7 +106,7 @@ def _released(text_rows: int, caption_rows: int, batch_size: int, accumulation: 
     """`paired_sample_step` and `num_update_steps_per_epoch` of the released `train_mix.py`."""
     text_batches, caption_batches = (math.ceil(rows / batch_size) for rows in (text_rows, caption_rows))
     if not (period := text_batches // caption_batches):
-        raise ValueError(
+        raise InputError(
             f"multimodal_period is {FLOOR}, but there are fewer text batches ({text_batches}) than caption batches "
             f"({caption_batches}): the released code divides by zero there. Take auto or a number"
         )

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from transformers.utils import logging
 
 from ..dataset_files import BUILDERS, file_builder, open_dataset
+from ..errors import InputError
 
 logger = logging.get_logger(__name__)
 
@@ -58,9 +59,9 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
     if not path.exists() and not source.startswith("hf://") and (builder or source.startswith((".", "/", "~"))):
         raise FileNotFoundError(f"{argument}: there is no {source}")
     if path.is_file() and builder is None:
-        raise ValueError(f"{argument} {source}: files of kind {', '.join(BUILDERS)} can be read, or a directory")
+        raise InputError(f"{argument} {source}: files of kind {', '.join(BUILDERS)} can be read, or a directory")
     if path.is_file() and not path.stat().st_size:
-        raise ValueError(f"{argument} {source} is empty")
+        raise InputError(f"{argument} {source} is empty")
     try:
         rows = open_dataset(source)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -72,11 +73,11 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
     except Exception as error:  # each reader, and Arrow behind it, has errors of its own
         cause = error.__cause__ or error
         if any(words in str(cause) for words in _NO_ROWS):
-            raise ValueError(f"{argument} {source} is empty: it has no rows") from error
-        raise ValueError(f"{argument} {source} cannot be read as {builder or 'a dataset'}: {cause}") from error
+            raise InputError(f"{argument} {source} is empty: it has no rows") from error
+        raise InputError(f"{argument} {source} cannot be read as {builder or 'a dataset'}: {cause}") from error
     rows = _training_split(rows, source, argument)
     if not len(rows):
-        raise ValueError(f"{argument} {source} is empty")
+        raise InputError(f"{argument} {source} is empty")
     return rows
 
 
@@ -87,7 +88,7 @@ def _training_split(rows, source: str, argument: str) -> datasets.Dataset:
         return rows["train"]
     if len(rows) == 1:
         return next(iter(rows.values()))
-    raise ValueError(f"{argument} {source} has splits {', '.join(rows)} and none named train: give one split alone")
+    raise InputError(f"{argument} {source} has splits {', '.join(rows)} and none named train: give one split alone")
 
 
 def _text_column(dataset: datasets.Dataset, column: str | None, source: str) -> str:
@@ -95,7 +96,7 @@ def _text_column(dataset: datasets.Dataset, column: str | None, source: str) -> 
     if column is None:
         column = "text" if "text" in strings or len(strings) != 1 else strings[0]
     if column not in dataset.column_names:
-        raise ValueError(
+        raise InputError(
             f"text_dataset {source} has no column {column!r}; it has {', '.join(dataset.column_names)}: name the "
             "column of sentences by text_column"
         )
@@ -106,7 +107,7 @@ def _text_column(dataset: datasets.Dataset, column: str | None, source: str) -> 
 def check_strings(dataset: datasets.Dataset, column: str, source: str) -> None:
     """Raise ValueError if the column holds anything but strings."""
     if not _is_string(dataset.features[column]):
-        raise ValueError(f"column {column!r} of {source} holds {dataset.features[column]}, strings are needed")
+        raise InputError(f"column {column!r} of {source} holds {dataset.features[column]}, strings are needed")
 
 
 def _is_string(feature) -> bool:
@@ -128,13 +129,13 @@ def without_blank_rows(dataset: datasets.Dataset, source: str) -> tuple[datasets
         try:
             table["text"].validate(full=True)
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{source} holds text that is not UTF-8 ({error}): save it in UTF-8") from error
+            raise InputError(f"{source} holds text that is not UTF-8 ({error}): save it in UTF-8") from error
         trimmed = pc.utf8_trim_whitespace(table["text"])
         blank.append(pc.fill_null(pc.equal(pc.utf8_length(trimmed), 0), True).to_numpy())
     kept = np.flatnonzero(~np.concatenate(blank))
     if len(kept) == len(dataset):
         return dataset, kept
     if not len(kept):
-        raise ValueError(f"{source} holds {len(dataset)} rows and all of them are blank")
+        raise InputError(f"{source} holds {len(dataset)} rows and all of them are blank")
     logger.warning(f"{source}: {len(dataset) - len(kept)} blank rows of {len(dataset)} are left out")
     return dataset.select(kept), kept

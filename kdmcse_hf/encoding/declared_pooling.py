@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.utils import cached_file, logging
 
+from ..errors import InputError
 from .loading import load_config, load_errors
 from .pooling import POOLINGS
 from .repository_parts import read_part
@@ -66,7 +67,7 @@ def _declared(name_or_path: str, revision: str, kinds: dict[str, str], config: P
         _refuse_other_modules(name_or_path, list(kinds))
         declared = _pooling_module(name_or_path, revision, kinds["Pooling"]) if "Pooling" in kinds else None
     if declared is not None and declared not in POOLINGS:
-        raise ValueError(
+        raise InputError(
             f"{name_or_path} declares the pooling {declared!r}; {' and '.join(map(repr, POOLINGS))} are supported. "
             "To take its encoder with one of them all the same, give pooling cls or pooling mean"
         )
@@ -99,7 +100,7 @@ def write_sentence_transformers_files(directory: str | pathlib.Path, pooling: st
 def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
     others = [kind for kind in kinds if kind not in NEUTRAL_MODULES]
     if others:
-        raise ValueError(
+        raise InputError(
             f"{name_or_path} puts {others} around its encoder, which changes the embeddings and is not supported. "
             "To take the encoder without it, give pooling cls or pooling mean"
         )
@@ -108,7 +109,7 @@ def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
 def _pooling_module(name_or_path: str, revision: str, folder: str) -> str | list[str]:
     config = _read_part(name_or_path, revision, f"{folder}/config.json")
     if config is None:
-        raise ValueError(f"{name_or_path}/modules.json names {folder}, but {folder}/config.json is missing")
+        raise InputError(f"{name_or_path}/modules.json names {folder}, but {folder}/config.json is missing")
     if "pooling_mode" in config:
         return config["pooling_mode"]
     active = [

@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..errors import InputError
 from .repository_parts import check_parts
 
 # Weights that may be missing, since they change no sentence embedding: of the pooler behind the last hidden states,
@@ -36,20 +37,20 @@ def load_errors(name: str, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, MemoryError, torch.OutOfMemoryError):
+    except (ImportError, MemoryError, torch.OutOfMemoryError, InputError):
         raise
     except OSError as error:
         raise FileNotFoundError(f"no {part} can be had at {name!r}: {error}") from error
     except Exception as error:  # configurations, tokenizers and safetensors raise errors of many classes
         if "trust_remote_code" in str(error):
-            raise ValueError(
+            raise InputError(
                 f"the {part} of {name} needs Python code that the repository brings (auto_map), which is never run: "
                 "give a model that transformers itself has a class for"
             ) from error
         check_parts(name)  # names the file and the key, where that is what is wrong
         # What Python says of a value of the wrong kind tells nothing about the file.
         said = "fetch it again" if isinstance(error, _INNER_ERRORS) else f"{type(error).__name__}: {error}"
-        raise ValueError(f"the {part} of {name} cannot be loaded, it is damaged or of another form: {said}") from error
+        raise InputError(f"the {part} of {name} cannot be loaded, it is damaged or of another form: {said}") from error
 
 
 def load_config(name: str, **source) -> PreTrainedConfig:
@@ -65,7 +66,7 @@ def load_config(name: str, **source) -> PreTrainedConfig:
     with load_errors(name, "configuration"):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
     if not isinstance(ours := getattr(config, "kdmcse", {}), dict):
-        raise ValueError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
+        raise InputError(f"config.json of {name} is damaged: kdmcse is {ours!r:.40}, no object. Fetch it again")
     return config
 
 
@@ -103,13 +104,13 @@ def load_model(name: str, **options) -> PreTrainedModel:
         key for key in found["missing_keys"] if not (key.startswith(_NOT_NEEDED) or key.endswith(_COUNTERS))
     )
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{name} lacks {len(missing)} weights of the {type(model).__name__} that its config.json describes, which "
             f"would be random: {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}. Fetch the repository again"
         )
     for key, weight in model.named_parameters():
         if not (weight.is_meta or weight.isfinite().all()):
-            raise ValueError(
+            raise InputError(
                 f"{name} holds NaN or infinite values in {key}: fetch it again, or take another checkpoint"
             )
     return model
@@ -147,7 +148,7 @@ def load_tokenizer(name: str, model: PreTrainedModel | None = None, **source) ->
     """
     with load_errors(name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
-    check_tokenizer(tokenizer, model, name)
+        check_tokenizer(tokenizer, model, name)
     return tokenizer
 
 
@@ -169,7 +170,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
     vocabulary = tokenizer.get_vocab()
     words = vocabulary.keys() - {*tokenizer.all_special_tokens, "▁"}
     if not words:
-        raise ValueError(
+        raise InputError(
             f"{name} has no tokenizer: copy the files of the one that the model was trained with there, such as "
             "tokenizer.json and tokenizer_config.json, or vocab.txt of bert-base-uncased"
         )
@@ -178,7 +179,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
     special = [*tokenizer("")["input_ids"], tokenizer.pad_token_id, tokenizer.unk_token_id]
     highest = max(*(vocabulary[word] for word in words), *(each for each in special if each is not None))
     if rows is not None and highest >= rows:
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {name} has token ids up to {highest}, the {type(model).__name__} has embeddings for "
             f"0 to {rows - 1}: take the tokenizer that the model was trained with"
         )

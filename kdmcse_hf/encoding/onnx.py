@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from transformers import BatchEncoding, PreTrainedModel
 
+from ..errors import FailedError
 from .declared_pooling import find_pooling, write_sentence_transformers_files
 from .loading import load_text_encoder, load_tokenizer
 from .pooling import pool
@@ -67,7 +68,7 @@ def export_onnx(model: str, output: pathlib.Path, pooling: str | None = None) ->
     Raises:
         ImportError: a package of the extra `onnx` is missing.
         FileNotFoundError, ValueError: there is no whole text encoder with its tokenizer; see `loading`.
-        RuntimeError: the graph's embeddings differ from torch's; the file is taken back.
+        FailedError: the graph's embeddings differ from torch's; the file is taken back.
     """
     check_extra()
     pooling, subfolder = find_pooling(model, pooling)
@@ -82,7 +83,7 @@ def export_onnx(model: str, output: pathlib.Path, pooling: str | None = None) ->
     difference = largest_difference(module, names, batches, path)
     if difference > TOLERANCE:
         path.unlink()
-        raise RuntimeError(f"{path} was taken back: its embeddings differ from torch's by {difference:.1e}")
+        raise FailedError(f"{path} was taken back: its embeddings differ from torch's by {difference:.1e}")
     if not (output / "config.json").exists():
         encoder.config.save_pretrained(output)
         tokenizer.save_pretrained(output)

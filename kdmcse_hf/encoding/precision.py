@@ -4,6 +4,8 @@ import contextlib
 
 import torch
 
+from ..errors import InputError
+
 AUTO = "auto"
 EVAL_DTYPES = (AUTO, "float32", "bfloat16")
 
@@ -21,7 +23,7 @@ def evaluation_dtype(name: str, device_type: str, is_check: bool = False) -> tor
         ValueError: another name.
     """
     if name not in EVAL_DTYPES:
-        raise ValueError(f"eval_dtype is {name!r}: one of {', '.join(EVAL_DTYPES)} is needed")
+        raise InputError(f"eval_dtype is {name!r}: one of {', '.join(EVAL_DTYPES)} is needed")
     if name == AUTO:
         return torch.bfloat16 if is_check and has_bfloat16(device_type) else torch.float32
     return getattr(torch, name)

@@ -5,12 +5,12 @@ import os
 import pathlib
 from typing import Any
 
-from ..files import Maybe, read_json
+from ..files import NUMBER, Maybe, read_json
 
 INDEX = "model.safetensors.index.json"
 FORMS: dict[str, Any] = {
     "config.json": {"kdmcse": Maybe(dict)},
-    "tokenizer_config.json": dict,
+    "tokenizer_config.json": {"model_max_length": Maybe(NUMBER)},
     "tokenizer.json": dict,
     "special_tokens_map.json": dict,
     "added_tokens.json": dict,
@@ -31,7 +31,7 @@ def read_part(path: str | os.PathLike, name: str) -> Any:
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it is no JSON, or of another form than in `FORMS`; the message names file and key.
+        InputError: it is no JSON, or of another form than in `FORMS`; the message names file and key.
     """
     return read_json(path, FORMS.get(name, dict))
 
@@ -40,7 +40,7 @@ def check_parts(directory: str | os.PathLike) -> None:
     """Read all JSON files that are in a repository's folder; nothing where this is no folder.
 
     Raises:
-        ValueError: see `read_part`.
+        InputError: see `read_part`.
     """
     for name in FORMS:
         if (path := pathlib.Path(directory, name)).is_file():

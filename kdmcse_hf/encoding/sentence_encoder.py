@@ -8,6 +8,7 @@ import torch
 from accelerate import PartialState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..errors import InputError
 from .declared_pooling import find_pooling
 from .embed import embed_sentences
 from .encode_all import CPU_SENTENCES, encode_all
@@ -45,7 +46,7 @@ class SentenceEncoder:
         eval_dtype: str = AUTO,
     ):
         if pooling not in POOLINGS:
-            raise ValueError(f"pooling is {pooling!r}: one of {', '.join(POOLINGS)} is needed")
+            raise InputError(f"pooling is {pooling!r}: one of {', '.join(POOLINGS)} is needed")
         self.model, self.tokenizer, self.pooling, self.batch_size = model, tokenizer, pooling, batch_size
         self.max_length = max_length or token_limit(model, tokenizer)
         self.dtype = evaluation_dtype(eval_dtype, model.device.type)

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from ..errors import InputError
+
 Embeddings = np.ndarray | torch.Tensor
 _BLOCK = 256  # rows held against all later ones at once; more would compute more pairs twice
 
@@ -18,7 +20,7 @@ def alignment(first: Embeddings, second: Embeddings) -> float:
     """
     first, second = _normalised(first), _normalised(second)
     if first.shape != second.shape or len(first) == 0:
-        raise ValueError(f"alignment needs pairs of embeddings, found shapes {first.shape} and {second.shape}")
+        raise InputError(f"alignment needs pairs of embeddings, found shapes {first.shape} and {second.shape}")
     return float(((first - second) ** 2).sum(axis=1).mean())
 
 
@@ -36,7 +38,7 @@ def uniformity(embeddings: Embeddings) -> float:
     rows = torch.nn.functional.normalize(torch.as_tensor(embeddings).detach().float().cpu(), dim=-1)
     n = len(rows)
     if n < 2:
-        raise ValueError(f"uniformity needs at least 2 embeddings, found {n}")
+        raise InputError(f"uniformity needs at least 2 embeddings, found {n}")
     total, minus_4 = 0.0, torch.tensor(-4.0)
     for start in range(0, n, _BLOCK):
         block, later = rows[start : start + _BLOCK], rows[start + _BLOCK :]

@@ -5,6 +5,7 @@ import re
 
 import datasets
 
+from ..errors import InputError
 from .senteval import Pair, Subsets, parse_score
 
 # Task -> dataset on the Hub and its revision.
@@ -56,7 +57,7 @@ def _sick_test(pairs: list[Pair]) -> list[Pair]:
         block = pairs[start : start + SICK_TEST_PAIRS]
         if _digest(block) == SICK_TEST_SHA256:
             return block
-    raise ValueError(
+    raise InputError(
         f"{REPOSITORIES['SICK-R'][0]} holds {len(pairs)} pairs, among which the papers' {SICK_TEST_PAIRS} test "
         "pairs are not one block in their order: give a SentEval directory with its SICK folder as data for this task"
     )

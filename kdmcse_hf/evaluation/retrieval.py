@@ -3,6 +3,8 @@
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..errors import InputError
+
 _BLOCK = 1024  # queries compared at once
 
 
@@ -32,7 +34,7 @@ def retrieval_scores(
     if candidates is None or candidate_ids is None:
         candidates, candidate_ids = queries, query_ids
     if not (np.isfinite(queries).all() and np.isfinite(candidates).all()):
-        raise ValueError("an embedding is not finite: the encoder has diverged, take a smaller learning rate")
+        raise InputError("an embedding is not finite: the encoder has diverged, take a smaller learning rate")
     queries, candidates = (normalise(np.asarray(side, dtype=np.float32)) for side in (queries, candidates))
     ranks = []
     for start in tqdm(range(0, len(queries), _BLOCK), desc="ranks", leave=False, disable=len(queries) < 10 * _BLOCK):
@@ -47,7 +49,7 @@ def retrieval_scores(
         ranks.append((1 + ((similarities >= best) & ~own).sum(axis=1))[own.any(axis=1)])
     found = np.concatenate(ranks)
     if not len(found):
-        raise ValueError("no caption has another caption or an image of its own image among the candidates")
+        raise InputError("no caption has another caption or an image of its own image among the candidates")
     return {"recall_at_1": float((found == 1).mean() * 100), "mrr": float((1 / found).mean() * 100)}
 
 

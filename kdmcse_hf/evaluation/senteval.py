@@ -4,6 +4,8 @@ import math
 import pathlib
 from collections.abc import Iterator
 
+from ..errors import InputError
+
 # A pair is (sentence1, sentence2, score). A task is a dict of its subsets, in the papers' order.
 Pair = tuple[str, str, float]
 Subsets = dict[str, list[Pair]]
@@ -41,7 +43,7 @@ def read_year(data: pathlib.Path, task: str) -> Subsets:
         # Columns after the two sentences are ignored.
         pairs, scores = [row[:2] for row in read_rows(sentences, 2)], list(read_lines(gold))
         if len(pairs) != len(scores):
-            raise ValueError(f"{sentences} has {len(pairs)} pairs but {gold.name} has {len(scores)} lines")
+            raise InputError(f"{sentences} has {len(pairs)} pairs but {gold.name} has {len(scores)} lines")
         subsets[subset] = [
             (first, second, parse_score(score, gold, line, 0, 5))
             for line, ((first, second), score) in enumerate(zip(pairs, scores, strict=True), 1)
@@ -91,7 +93,7 @@ def read_lines(path: pathlib.Path, encoding: str = "utf-8-sig") -> Iterator[str]
             for line in lines:
                 yield line.rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not {encoding} text: {error}") from None
+            raise InputError(f"{path} is not {encoding} text: {error}") from None
 
 
 def read_rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
@@ -104,10 +106,10 @@ def read_rows(path: pathlib.Path, columns: int) -> Iterator[list[str]]:
     for number, line in enumerate(read_lines(path), 1):
         row = [" ".join(cell.split()) for cell in line.split("\t")]
         if len(row) < columns:
-            raise ValueError(f"{path}, line {number}: {columns} tab-separated columns expected, found {len(row)}")
+            raise InputError(f"{path}, line {number}: {columns} tab-separated columns expected, found {len(row)}")
         yield row
     if number == 0:
-        raise ValueError(f"{path} is empty")
+        raise InputError(f"{path} is empty")
 
 
 def parse_score(text: str, path: pathlib.Path | str, row: int, low: float, high: float) -> float:
@@ -126,5 +128,5 @@ def parse_score(text: str, path: pathlib.Path | str, row: int, low: float, high:
     except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not (math.isfinite(score) and low <= score <= high):
-        raise ValueError(f"{path}, row {row}: the score is {text!r:.40}, expected a number between {low} and {high}")
+        raise InputError(f"{path}, row {row}: the score is {text!r:.40}, expected a number between {low} and {high}")
     return score

@@ -13,6 +13,8 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from ..errors import InputError
+
 BATCH_SIZE = 64
 EPOCH_SIZE = 4  # passes over the training rows between two looks at dev
 MAX_EPOCH = 200
@@ -44,7 +46,7 @@ class Fold:
         shuffled = rows[random.permutation(len(rows))]
         size = int(HELD_OUT * len(rows))
         if size == 0:
-            raise ValueError(
+            raise InputError(
                 f"SentEval's classifier holds out 5 % of the training examples, and there are {len(rows)}: "
                 f"give at least {math.ceil(1 / HELD_OUT)}, or choose the classifier logistic"
             )

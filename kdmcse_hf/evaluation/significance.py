@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 from scipy import stats
 
+from ..errors import InputError
+
 
 def mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
     """Mean and sample standard deviation (divided by n - 1); the deviation of a single value is None."""
@@ -29,7 +31,7 @@ def compare(first: dict[int, float], second: dict[int, float]) -> dict[str, floa
         ValueError: one of the settings has no score.
     """
     if not first or not second:
-        raise ValueError(f"a comparison needs scores on both sides, found {len(first)} and {len(second)}")
+        raise InputError(f"a comparison needs scores on both sides, found {len(first)} and {len(second)}")
     seeds = sorted(first.keys() & second.keys())
     left, right = list(first.values()), list(second.values())
     t, p = _test(stats.ttest_ind, left, right)

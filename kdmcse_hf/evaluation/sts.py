@@ -1,9 +1,10 @@
 """Semantic textual similarity: STS-B for training, the scores of embeddings, and the seven tasks of the papers."""
 
+import contextlib
 import csv
 import hashlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import datasets
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import InputError
 from ..files import parse_json
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
@@ -41,7 +43,8 @@ def sts_scores(first: np.ndarray | torch.Tensor, second: np.ndarray | torch.Tens
             scores are all equal, or there are fewer than two pairs.
     """
     first, second, scores = _array(first), _array(second), _array(scores)
-    result = correlations(cosine_similarities(first, second), scores)
+    with _metric_errors("these pairs"):
+        result = correlations(cosine_similarities(first, second), scores)
     positive = scores >= 4
     result["alignment"] = alignment(first[positive], second[positive]) if positive.any() else float("nan")
     result["uniformity"] = uniformity(np.concatenate([first, second]))
@@ -66,7 +69,7 @@ def load_stsb(source: str | None, split: str = "validation") -> datasets.Dataset
             out of range or no number (in STS-B: between 0 and 5). The message names the file and the row.
     """
     if split not in ("train", "validation", "test"):
-        raise ValueError(f"split={split!r} is not one of 'train', 'validation', 'test'")
+        raise InputError(f"split={split!r} is not one of 'train', 'validation', 'test'")
     if source is None:
         subsets = load_hub_task("STS-B", split)
     elif pathlib.Path(source).is_file():
@@ -87,7 +90,7 @@ def check_scorable(pairs: datasets.Dataset, source: str | None) -> None:
         ValueError: their gold scores are all equal, or there is one pair: nothing can be correlated with them.
     """
     if len(set(pairs["score"])) < 2:
-        raise ValueError(
+        raise InputError(
             f"{source}: all gold scores of its pairs ({len(pairs)}) are {pairs['score'][0]}, so that nothing can be "
             "correlated with them: give pairs of different scores"
         )
@@ -131,14 +134,15 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
     dataset = _to_dataset(subsets)
     first, second = encoder.encode_pairs(dataset["sentence1"][:], dataset["sentence2"][:])
     scores = np.asarray(dataset["score"][:])
-    similarities = cosine_similarities(first, second)
-    result: dict[str, Any] = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
+    with _metric_errors(name):
+        similarities = cosine_similarities(first, second)
+        result: dict[str, Any] = {**correlations(similarities, scores), "n": len(scores), "subsets": {}}
     if len(subsets) > 1:
         ends = np.cumsum([len(pairs) for pairs in subsets.values()])
         parts = zip(np.split(similarities, ends[:-1]), np.split(scores, ends[:-1]), strict=True)
-        result["subsets"] = {
-            subset: {**correlations(*part), "n": len(part[0])} for subset, part in zip(subsets, parts, strict=True)
-        }
+        for subset, part in zip(subsets, parts, strict=True):
+            with _metric_errors(f"{name} {subset}"):
+                result["subsets"][subset] = {**correlations(*part), "n": len(part[0])}
         values = [subset["spearman"] for subset in result["subsets"].values()]
         result["spearman_mean"] = float(np.mean(values))
         result["spearman_wmean"] = float(np.average(values, weights=[len(pairs) for pairs in subsets.values()]))
@@ -149,17 +153,26 @@ def evaluate_sts_task(encoder: SentenceEncoder, name: str, subsets: Subsets) -> 
     return result
 
 
+@contextlib.contextmanager
+def _metric_errors(name: str) -> Iterator[None]:
+    """The metric stands on its own on the Hub, without this package's errors: here they get the name of the set."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _load_file(path: pathlib.Path) -> datasets.Dataset:
     rows = _read_records(path)
     if not rows:
-        raise ValueError(f"{path} holds no pair")
+        raise InputError(f"{path} holds no pair")
     for number, row in enumerate(rows, 1):
         missing = [column for column in COLUMNS if row.get(column) is None]
         if missing:
-            raise ValueError(f"{path}, row {number}: no {missing}, found {list(row)}, needed {COLUMNS}")
+            raise InputError(f"{path}, row {number}: no {missing}, found {list(row)}, needed {COLUMNS}")
         for column in COLUMNS[:2]:
             if not isinstance(row[column], str):
-                raise ValueError(f"{path}, row {number}: {column} is {row[column]!r}, expected text")
+                raise InputError(f"{path}, row {number}: {column} is {row[column]!r}, expected text")
         row["score"] = parse_score(row["score"], path, number, -LARGEST_SCORE, LARGEST_SCORE)
     return _to_dataset({"": [tuple(row[column] for column in COLUMNS) for row in rows]})
 
@@ -168,7 +181,7 @@ def _read_records(path: pathlib.Path) -> list[dict]:
     # Not read by `dataset_files.open_dataset`, as training data are: the csv reader of `datasets` takes sentences such
     # as "null" or "NA" for missing ones and applies quoting rules to .tsv files, and its errors name no row.
     if path.suffix not in (".csv", ".tsv", ".json", ".jsonl"):
-        raise ValueError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
+        raise InputError(f"{path} is not a .csv, .tsv, .json or .jsonl file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".csv":
@@ -180,9 +193,9 @@ def _read_records(path: pathlib.Path) -> list[dict]:
         records = [parse_json(line) for line in lines]
         records = records[0] if path.suffix == ".json" else records
     except (ValueError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as {path.suffix}: {error}") from None
+        raise InputError(f"{path} cannot be read as {path.suffix}: {error}") from None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError(f"{path} must hold a list of objects with {COLUMNS}")
+        raise InputError(f"{path} must hold a list of objects with {COLUMNS}")
     return records
 
 

@@ -15,11 +15,14 @@ _LATEX = str.maketrans(
 )
 
 # What recipes/evaluate.py writes about a model, see `check_form`.
-_SCORES = {"spearman": Maybe(NUMBER), "accuracy": Maybe(NUMBER), "classifier": Maybe(str), "seed": Maybe(int)}
 REPORT: dict[str, Any] = {
     "model": str,
     "pooling": Maybe(str),
-    "tasks": {STS_DEV: Maybe({"spearman": NUMBER, **dict.fromkeys(ALIGNMENT_COLUMNS, NUMBER)}), ...: _SCORES},
+    "tasks": {
+        **dict.fromkeys(STS_TASKS, Maybe({"spearman": NUMBER})),
+        STS_DEV: Maybe({"spearman": NUMBER, **dict.fromkeys(ALIGNMENT_COLUMNS, NUMBER)}),
+        **dict.fromkeys(TRANSFER_TASKS, Maybe({"accuracy": NUMBER, "classifier": Maybe(str), "seed": Maybe(int)})),
+    },
     "sts_avg": Maybe(NUMBER),
     "transfer_avg": Maybe(NUMBER),
 }

@@ -10,6 +10,7 @@ from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import InputError
 from .senteval import find_file, read_lines, read_rows
 from .senteval_protocol import FOLDS, SEED, evaluate_by_senteval
 from .tasks import CLASSIFIERS
@@ -48,7 +49,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
             the message names file and line.
     """
     if data is None:
-        raise ValueError(
+        raise InputError(
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
             "Give SentEval's data/downstream directory as data"
         )
@@ -59,7 +60,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
         if counts[0] < (FOLDS + 2 if split in ("all", "train") and name != "SST2" else 1) or (
             split in ("all", "train") and len([each for each in counts if each]) < 2
         ):
-            raise ValueError(
+            raise InputError(
                 f"{name}: its {split} examples in {data} are {len(rows.labels)}, too few to choose a penalty by "
                 f"{FOLDS} folds or to measure accuracy: give SentEval's whole files"
             )
@@ -107,7 +108,7 @@ def evaluate_transfer_task(
         ValueError: there is no such classifier, or the task has too few examples for it.
     """
     if classifier not in CLASSIFIERS:
-        raise ValueError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
+        raise InputError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
     sklearn = scikit_learn()
     if classifier == "senteval":
         features = _features(encoder, {key: _by_length(split) for key, split in splits.items()})
@@ -233,5 +234,5 @@ def _mrpc(path: pathlib.Path) -> Split:
 def _labels(labels: list[str], path: pathlib.Path, allowed: list[str]) -> np.ndarray:
     for row, label in enumerate(labels, 1):
         if label not in allowed:
-            raise ValueError(f"{path}, example {row}: the label is {label!r}, expected one of {allowed}")
+            raise InputError(f"{path}, example {row}: the label is {label!r}, expected one of {allowed}")
     return np.array([allowed.index(label) for label in labels])

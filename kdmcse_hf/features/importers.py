@@ -12,6 +12,7 @@ from typing import TextIO
 
 import numpy as np
 
+from ..errors import InputError
 from ..files import read_text
 from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
 
@@ -47,7 +48,7 @@ def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
     seen = set()
     for name, entry in _stream_members(pathlib.Path(path)):
         if name in seen:
-            raise ValueError(f"{path} holds image {name!r} twice: keep one")
+            raise InputError(f"{path} holds image {name!r} twice: keep one")
         seen.add(name)
         try:
             captions = [entry["captions"]] if isinstance(entry["captions"], str) else entry["captions"]
@@ -58,7 +59,7 @@ def read_released_json(path: str | os.PathLike) -> Iterator[ImportedImage]:
             cleaned = [" ".join(caption.split()) for caption in captions]
             "".join([name, *cleaned]).encode()  # half of a surrogate pair is no character, and cannot be stored
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}, image {name!r}: {error}; expected image_feat (width), captions (n), lang_feat (n, width)"
             ) from error
         yield ImportedImage(name, image_embeds, cleaned, text_embeds)
@@ -70,12 +71,15 @@ def _vectors(entry: dict, name: str, count: int) -> np.ndarray:
     Raises:
         ValueError: They have another shape: turned into this one, they would be others' features.
     """
-    found = np.asarray(entry[name], dtype=np.float32)
+    try:
+        found = np.asarray(entry[name], dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} is no list of numbers, nor lists of them of one length") from None
     squeezed = found[:, 0] if found.ndim == 3 and found.shape[1] == 1 else found
     if squeezed.ndim == 1 and count == 1:
         squeezed = squeezed[None]
     if squeezed.ndim != 2 or len(squeezed) != count or not squeezed.size:
-        raise ValueError(f"{name} has shape {found.shape}, ({count}, width) is needed")
+        raise InputError(f"{name} has shape {found.shape}, ({count}, width) is needed")
     return _to_half(squeezed)
 
 
@@ -104,15 +108,15 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
         with h5py.File(path, "r") as file:
             yield from _hdf5_rows(h5py, file, path, captions, captions_path)
     except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:  # h5py's, of what is damaged
-        raise ValueError(f"{path} is no whole HDF5 file ({error}): fetch it again") from error
+        raise InputError(f"{path} is no whole HDF5 file ({error}): fetch it again") from error
 
 
 def _hdf5_rows(h5py: ModuleType, file, path, captions: list[str], captions_path) -> Iterator[ImportedImage]:
     features = file.get("features")
     if not isinstance(features, h5py.Dataset) or features.dtype.kind not in "fiu":
-        raise ValueError(f"{path} holds {list(file)}, a dataset `features` of numbers is needed")
+        raise InputError(f"{path} holds {list(file)}, a dataset `features` of numbers is needed")
     if features.ndim != 2 or len(features) != len(captions) or not features.size:
-        raise ValueError(
+        raise InputError(
             f"{path} has dataset features of shape {features.shape}, {captions_path} has {len(captions)} lines: "
             "they do not belong together"
         )
@@ -120,7 +124,7 @@ def _hdf5_rows(h5py: ModuleType, file, path, captions: list[str], captions_path)
         try:
             block = _to_half(features[start : start + 1024])
         except ValueError as error:
-            raise ValueError(f"{path}, rows {start} to {start + 1023}: {error}") from error
+            raise InputError(f"{path}, rows {start} to {start + 1023}: {error}") from error
         for row, vector in enumerate(block, start=start):
             yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
 
@@ -170,7 +174,7 @@ def _stack(vectors: list[np.ndarray], images: list[tuple[int, ImportedImage]]) -
     widths = {len(vector) for vector in vectors}
     if len(widths) > 1:
         first, last = images[0][1].name, images[-1][1].name
-        raise ValueError(f"features of images {first!r} to {last!r} differ in width: {sorted(widths)}")
+        raise InputError(f"features of images {first!r} to {last!r} differ in width: {sorted(widths)}")
     return np.stack(vectors) if vectors else np.empty((0, len(images[0][1].image_embeds)), dtype=np.float16)
 
 
@@ -178,7 +182,7 @@ def _to_half(vectors: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         half = vectors.astype(np.float16)
     if not np.isfinite(half).all():
-        raise ValueError("features that are not finite in float16")
+        raise InputError("features that are not finite in float16")
     return half
 
 
@@ -190,16 +194,16 @@ def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
         try:
             yield from _members(path, file)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not text in UTF-8: {error}") from error
+            raise InputError(f"{path} is not text in UTF-8: {error}") from error
         except RecursionError:
-            raise ValueError(f"{path} holds lists or objects too deep in one another") from None
+            raise InputError(f"{path} holds lists or objects too deep in one another") from None
 
 
 def _members(path: pathlib.Path, file: TextIO) -> Iterator[tuple[str, dict]]:
     decoder = json.JSONDecoder()
     text, position = file.read(CHUNK), 1
     if not text.startswith("{"):
-        raise ValueError(f"{path} begins with {text[:20]!r}, expected a JSON object")
+        raise InputError(f"{path} begins with {text[:20]!r}, expected a JSON object")
     while True:
         try:
             start = SEPARATORS.match(text, position).end()  # type: ignore[union-attr]
@@ -212,12 +216,12 @@ def _members(path: pathlib.Path, file: TextIO) -> Iterator[tuple[str, dict]]:
             more = file.read(max(CHUNK, len(rest)))
             if not more or len(rest) > LARGEST_ENTRY:
                 what = "is cut short" if not more else "is not JSON"
-                raise ValueError(f"{path} {what} after {rest[:60]!r}: fetch it again") from error
+                raise InputError(f"{path} {what} after {rest[:60]!r}: fetch it again") from error
             text, position = rest + more, 0
             continue
         except ValueError as error:  # a number of thousands of digits
-            raise ValueError(f"{path} cannot be read after {text[position : position + 60]!r}: {error}") from error
+            raise InputError(f"{path} cannot be read after {text[position : position + 60]!r}: {error}") from error
         yield key, value
         position = end
     if rest := (text[start + 1 :] + file.read(CHUNK)).strip():
-        raise ValueError(f"{path} goes on after its end with {rest[:60]!r}: it must be one object")
+        raise InputError(f"{path} goes on after its end with {rest[:60]!r}: it must be one object")

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from ..errors import InputError
 from ..files import Maybe, check_form, read_json
 from .verification import manifest_checksum, map_table, matrix, verify
 from .writer import FORMAT, TABLE
@@ -63,7 +64,7 @@ class FeatureStore:
         if not cls.is_store(path):
             raise FileNotFoundError(f"{path} is not a feature directory: `kdmcse extract-features` makes one")
         if not (path / "manifest.json").is_file():
-            raise ValueError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
+            raise InputError(f"{path} is unfinished: run the command that began it again, it goes on where it stopped")
         store = cls(path, _read_manifest(path))
         verify(path, store.manifest)
         return store
@@ -199,11 +200,11 @@ def _read_manifest(directory: pathlib.Path) -> dict:
         if (found := manifest.get("format", FORMAT)) == FORMAT:
             check_form(manifest, _MANIFEST, path)
     except ValueError as error:
-        raise ValueError(f"{error}: it is damaged, {again}") from None
+        raise InputError(f"{error}: it is damaged, {again}") from None
     if found != FORMAT:
-        raise ValueError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
+        raise InputError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
     if not _is_whole(manifest):
-        raise ValueError(f"{path} is damaged: {again}")
+        raise InputError(f"{path} is damaged: {again}")
     return manifest
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
+from ..errors import InputError
 from ..files import read_json, sha256, write_json
 
 VERIFIED_NAME = "verified.json"
@@ -72,7 +73,7 @@ def _stamp(path: pathlib.Path, size: int) -> list[int]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: run the command that made the directory again") from None
     if found.st_size != size:
-        raise ValueError(f"{path} has {found.st_size} bytes, {size} were written: run the command that made it again")
+        raise InputError(f"{path} has {found.st_size} bytes, {size} were written: run the command that made it again")
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
 
 
@@ -86,7 +87,7 @@ def _seen(directory: pathlib.Path) -> dict | None:
 def _check_shard(directory: pathlib.Path, shard: dict, image_dim: int, text_dim: int) -> None:
     for table in (shard["captions"], shard["images"]):
         if sha256(directory / table["file"]) != table["sha256"]:
-            raise ValueError(
+            raise InputError(
                 f"{directory / table['file']} is damaged, its checksum is not the one in manifest.json: run the "
                 f"command that made {directory} again, it redoes damaged shards"
             )
@@ -96,13 +97,13 @@ def _check_shard(directory: pathlib.Path, shard: dict, image_dim: int, text_dim:
     columns = {"image_embeds": vectors, "image_id": pa.int64(), "image": pa.string()}
     images = _whole_table(directory / shard["images"]["file"], columns)
     if (captions.num_rows, images.num_rows) != (shard["captions"]["rows"], shard["images"]["rows"]):
-        raise ValueError(f"{path} and its images have other numbers of rows than manifest.json says: extract again")
+        raise InputError(f"{path} and its images have other numbers of rows than manifest.json says: extract again")
     _check_vectors(directory / shard["images"]["file"], images.column("image_embeds"), image_dim)
     if text_dim:
         _check_vectors(path, captions.column("text_embeds"), text_dim)
     image_ids = images.column("image_id").to_numpy()
     if (np.diff(image_ids) <= 0).any() or not np.isin(captions.column("image_id").to_numpy(), image_ids).all():
-        raise ValueError(f"{path} has captions of images that its shard does not hold: extract again")
+        raise InputError(f"{path} has captions of images that its shard does not hold: extract again")
 
 
 def _whole_table(path: pathlib.Path, columns: dict[str, pa.DataType]) -> pa.RecordBatch:
@@ -111,11 +112,11 @@ def _whole_table(path: pathlib.Path, columns: dict[str, pa.DataType]) -> pa.Reco
         table = map_table(path)
         table.validate(full=True)
     except (ValueError, OSError, StopIteration) as error:  # Arrow's are of the first two; no rows at all the third
-        raise ValueError(f"{path} is no table of features ({error or 'no rows'}): extract again") from None
+        raise InputError(f"{path} is no table of features ({error or 'no rows'}): extract again") from None
     for name, kind in columns.items():
         found = table.schema.field(name).type if name in table.schema.names else None
         if found is None or found.id != kind.id or table.column(name).null_count:
-            raise ValueError(
+            raise InputError(
                 f"{path}: column {name} is {found or 'missing'}, {kind} without gaps is needed: extract again"
             )
     return table
@@ -123,10 +124,10 @@ def _whole_table(path: pathlib.Path, columns: dict[str, pa.DataType]) -> pa.Reco
 
 def _check_vectors(path: pathlib.Path, column: pa.Array, width: int) -> None:
     if column.type.value_type != pa.float16() or (len(column) and column.type.list_size != width):
-        raise ValueError(f"{path} has features of {column.type}, manifest.json says float16 of width {width}")
+        raise InputError(f"{path} has features of {column.type}, manifest.json says float16 of width {width}")
     finite = np.isfinite(matrix(column)).all(axis=1)
     if not finite.all():
-        raise ValueError(
+        raise InputError(
             f"{path}, row {int(np.argmin(finite))}: the features are NaN or infinite. Extract again; where the source "
             "has such features, drop them there"
         )

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ..errors import InputError
 from ..files import TEMPORARY_SUFFIX, read_json, replacing, sha256, write_text
 from .verification import manifest_checksum
 
@@ -169,7 +170,7 @@ class FeatureWriter:
         widths = {(record["image_dim"], record["text_dim"]) for record in records if record["images"]["rows"]}
         if len(widths) != 1:
             found = f"shards differ in width: {sorted(widths)}" if widths else "not one image was usable"
-            raise ValueError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
+            raise InputError(f"{self.directory}: {found}; see {self.directory / 'problems.jsonl'}")
         image_dim, text_dim = widths.pop()
         problems = collections.Counter(problem["problem"] for record in records for problem in record["problems"])
         manifest = {
@@ -192,12 +193,12 @@ class FeatureWriter:
         """
         path = self.directory / "settings.json"
         if self.directory.exists() and not self.directory.is_dir():
-            raise ValueError(f"output_dir {self.directory} is a file: give a directory")
+            raise InputError(f"output_dir {self.directory} is a file: give a directory")
         self.directory.mkdir(parents=True, exist_ok=True)
         others = [entry.name for entry in self.directory.iterdir() if not entry.name.startswith("settings.json")]
         if not path.is_file():  # checked after `others` was listed: another process may be writing it right now
             if others:
-                raise ValueError(
+                raise InputError(
                     f"output_dir {self.directory} holds something else ({others[0]}): give a new or empty directory"
                 )
             write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
@@ -206,7 +207,7 @@ class FeatureWriter:
         found, wanted = _compared(begun), _compared(settings)
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
-                raise ValueError(
+                raise InputError(
                     f"output_dir {self.directory} was begun with {key} = {json.dumps(found.get(key))}, now it is "
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )

@@ -9,6 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 from ..encoding.declared_pooling import find_pooling
 from ..encoding.pooling import pool
 from ..encoding.token_limit import token_limit
+from ..errors import InputError
 from ..metrics.sts import correlations, cosine_similarities
 
 # First sentences, second sentences, gold scores. Without gold scores (None) only similarities are compared.
@@ -43,7 +44,7 @@ def compare(local: pathlib.Path, arrived: pathlib.Path, pairs: Pairs | None = No
     ours, theirs = (_similarities(repository, first, second) for repository in (local, arrived))  # type: ignore[arg-type]
     difference = np.abs(ours - theirs).max()
     if difference > TOLERANCE:
-        raise ValueError(f"similarities of the downloaded model differ by {difference:.1g} from the local one's")
+        raise InputError(f"similarities of the downloaded model differ by {difference:.1g} from the local one's")
     result = f"similarities of {len(first)} pairs differ by {difference:.1g} at most"  # type: ignore[arg-type]
     if gold is None or len(set(gold)) < 2 or np.ptp(theirs) < TOLERANCE:  # a correlation is not defined
         return result

@@ -9,6 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from ..card.model_card import name_repository
+from ..errors import InputError
 from ..files import sha256
 from .compare import Pairs, compare
 from .private_copy import STAGING, staged
@@ -53,9 +54,9 @@ def check_target(target: Target) -> None:
     try:
         validate_repo_id(target.repo_id)
     except HFValidationError as error:
-        raise ValueError(f"repository id {target.repo_id!r} is not allowed: {error}") from None
+        raise InputError(f"repository id {target.repo_id!r} is not allowed: {error}") from None
     if not _BRANCH.fullmatch(target.revision) or ".." in target.revision:
-        raise ValueError(
+        raise InputError(
             f"revision {target.revision!r} is not allowed: a branch of letters, digits, '-', '_', '.' and '/'"
         )
 
@@ -102,7 +103,7 @@ def verify(copy: pathlib.Path, pushed: Pushed, target: Target, pairs: Pairs | No
                 raise ConnectionError(answer["reason"])
             arrived = pathlib.Path(answer["directory"])
             if different := [name for name in names if not _is_same(copy / name, arrived / name)]:
-                raise ValueError(f"{', '.join(different)} came back changed")
+                raise InputError(f"{', '.join(different)} came back changed")
             proof = f"all {len(names)} files downloaded again with equal SHA-256, {compare(copy, arrived, pairs)}"
             return dataclasses.replace(pushed, proof=proof)
     except (OSError, ValueError) as error:

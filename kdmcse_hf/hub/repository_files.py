@@ -10,6 +10,7 @@ from ..card.recipe import RECIPE_NAME
 from ..card.results import EVAL_RESULTS
 from ..encoding.loading import load_tokenizer
 from ..encoding.repository_parts import INDEX, check_parts, read_part
+from ..errors import InputError
 from ..model.repository import HEADS_NAME, load_heads
 
 NEEDED = (
@@ -70,7 +71,7 @@ def check_repository(directory: str | pathlib.Path) -> None:
     check_parts(root)
     config, tokenizer = (read_part(root / name, name) for name in ("config.json", "tokenizer_config.json"))
     if not config.get("kdmcse") or "auto_map" in config or "auto_map" in tokenizer:
-        raise ValueError(f"{root} is no model that kdmcse_hf saved: only those are pushed, and no remote code")
+        raise InputError(f"{root} is no model that kdmcse_hf saved: only those are pushed, and no remote code")
     load_heads(root, config["kdmcse"].get("heads_sha256"))
     check_weights(root, names)
     load_tokenizer(str(root), local_files_only=True)
@@ -91,7 +92,7 @@ def refuse_links_to_elsewhere(root: pathlib.Path, files: Iterable[str | pathlib.
     for name in files:
         target = (root / name).resolve()
         if not any(target.is_relative_to(folder) for folder in allowed):
-            raise ValueError(f"{root / name} is a link to {target}, outside of the repository: put the file there")
+            raise InputError(f"{root / name} is a link to {target}, outside of the repository: put the file there")
 
 
 def check_weights(root: pathlib.Path, names: set[str]) -> None:
@@ -113,4 +114,4 @@ def check_weights(root: pathlib.Path, names: set[str]) -> None:
             with safe_open(root / name, "pt"):
                 pass
         except SafetensorError as error:
-            raise ValueError(f"{root / name} is no whole safetensors file: {error}") from None
+            raise InputError(f"{root / name} is no whole safetensors file: {error}") from None

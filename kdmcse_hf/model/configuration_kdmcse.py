@@ -4,9 +4,11 @@ from dataclasses import field
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..encoding.loading import load_config
+from ..errors import InputError
 from .objectives import all_values, objective_class
 
 # What the two readings of KDMCSE set: Section 6.1 and 6.2 of the paper; the scripts of the released code.
@@ -106,13 +108,25 @@ class KDMCSEConfig(PreTrainedConfig):
         """Take the `kdmcse` dict of an encoder's configuration, with some values replaced."""
         values = getattr(encoder, "kdmcse", None)
         if values is None:
-            raise ValueError(
+            raise InputError(
                 f"{encoder.name_or_path or 'this repository'} holds a plain encoder, no KDMCSE model: its config.json "
                 "has no `kdmcse` entry. KDMCSEModel.from_encoder starts training from a plain encoder"
             )
         if "preset" in overrides:  # its values replace the stored ones, which another preset may have set
             values = {name: value for name, value in values.items() if name not in PRESETS["paper"]}
-        return cls(encoder=encoder, **{**values, **overrides})
+        return cls.of(encoder, {**values, **overrides})
+
+    @classmethod
+    def of(cls, encoder: PreTrainedConfig, values: dict) -> "KDMCSEConfig":
+        """A configuration of an encoder's and other fields, whose types huggingface_hub checks with errors of its own.
+
+        Raises:
+            ValueError: a value of another type or out of range.
+        """
+        try:
+            return cls(encoder=encoder, **values)
+        except StrictDataclassError as error:
+            raise InputError(" ".join(str(error).split())) from error
 
     def to_encoder_config(self) -> PreTrainedConfig:
         """The encoder's configuration with everything else in its `kdmcse` dict, as a repository stores it."""

@@ -15,6 +15,7 @@ from ..encoding.declared_pooling import find_pooling, write_sentence_transformer
 from ..encoding.embed import embed_sentences
 from ..encoding.loading import HUB_OPTIONS, hidden_size, load_config, load_text_encoder
 from ..encoding.support import packing_support
+from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .objectives import Objective, all_values, load_objective, objective_class
 from .repository import load_heads, save_heads
@@ -167,7 +168,7 @@ class KDMCSEModel(PreTrainedModel):
             made = load_text_encoder(encoder, dtype=dtype, revision=revision, subfolder=subfolder)
         else:
             made = encoder
-        return cls(KDMCSEConfig(encoder=made.config, **_checked(config_overrides)), made)
+        return cls(KDMCSEConfig.of(made.config, _checked(config_overrides)), made)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -209,7 +210,7 @@ class KDMCSEModel(PreTrainedModel):
         state = {name: tensor for name, tensor in state.items() if name.split(".")[0] in heads}
         unexpected = [f"{name} {tuple(t.shape)}" for name, t in state.items() if own.get(name) != t.shape]
         if unexpected:
-            raise ValueError(
+            raise InputError(
                 f"heads of {source} do not fit this configuration (hidden size, projection_dim, image_dim, text_dim): "
                 f"{', '.join(unexpected)}. Keep the checkpoint's values, or start with fresh heads by from_encoder"
             )
@@ -252,7 +253,7 @@ def _checked(overrides: dict) -> dict:
     if unknown := [name for name in overrides if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"{unknown[0]} is no field of KDMCSEConfig: {hint}")
+        raise InputError(f"{unknown[0]} is no field of KDMCSEConfig: {hint}")
     return overrides
 
 

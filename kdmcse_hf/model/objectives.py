@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ..errors import InputError
 from ..losses import ArcCSELoss, KDMCSELoss, ListNetLoss, MCSELoss, SimCSELoss
 from .citations import ARCCSE, KDMCSE_PAPER, MCSE_PAPER, RANKCSE, SIMCSE
 from .values import ThresholdValue, Value
@@ -61,7 +62,7 @@ class Objective(nn.Module):
         self.config = config
         needed = [WIDTHS[column] for column in self.teacher_columns if column in WIDTHS]
         if missing := [name for name in needed if not getattr(config, name)]:
-            raise ValueError(
+            raise InputError(
                 f"objective {config.objective!r} needs {' and '.join(missing)}: the width of the teacher's features "
                 "in the caption dataset; objective='simcse' needs none"
             )
@@ -218,7 +219,7 @@ class KDMCSE(MCSE):
         """The loss of the captions against the teacher's features, as the preset reads the paper."""
         config = self.config
         if config.image_dim != config.text_dim and (config.preset == "paper" or config.threshold is not None):
-            raise ValueError(
+            raise InputError(
                 f"image_dim is {config.image_dim} and text_dim {config.text_dim}: the paper's reading compares "
                 "captions with images, in one space of one width. Take features of one CLIP-like teacher, "
                 "objective='mcse' (images only), or preset='released' with threshold=None (each with its own kind)"
@@ -288,7 +289,7 @@ def objective_class(name: str) -> type[Objective]:
     if name not in OBJECTIVES:
         near = difflib.get_close_matches(str(name), OBJECTIVES, 1)
         guess = f"did you mean {near[0]}? O" if near else "o"
-        raise ValueError(
+        raise InputError(
             f"objective is {name!r}: {guess}ne of {', '.join(OBJECTIVES)} is needed, or a class of your own as "
             "module:Class or file.py:Class, which is imported where you name it yourself (the argument objective of "
             "training and from_encoder, config_overrides of from_pretrained, or load_objective)"
@@ -320,7 +321,7 @@ def load_objective(source: str | type[Objective]) -> str:
         known = [name for name, each in OBJECTIVES.items() if each is source]
         name = known[0] if known else f"{source.__module__}:{source.__qualname__}"
     if not (isinstance(found, type) and issubclass(found, Objective)):
-        raise ValueError(f"objective {source}: there is no subclass of kdmcse_hf.Objective of that name")
+        raise InputError(f"objective {source}: there is no subclass of kdmcse_hf.Objective of that name")
     OBJECTIVES[name] = found
     return name
 
@@ -336,7 +337,7 @@ def _import(place: str, source: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except (ImportError, FileNotFoundError) as error:
-        raise ValueError(f"objective {source} cannot be imported: {error}") from error
+        raise InputError(f"objective {source} cannot be imported: {error}") from error
     return module
 
 

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
 from ..encoding.loading import load_config
+from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
 
@@ -73,7 +74,7 @@ def _load_safe(path: pathlib.Path) -> State:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}. Fetch it again") from error
+        raise InputError(f"{path} is no whole safetensors file: {error}. Fetch it again") from error
 
 
 def _load(path: pathlib.Path) -> dict:
@@ -83,7 +84,7 @@ def _load(path: pathlib.Path) -> dict:
         raise
     except Exception as error:  # a pickle that is cut or flipped raises errors of any class
         said = next(iter(str(error).splitlines()), "there is nothing in it.")
-        raise ValueError(
+        raise InputError(
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{said} Ask its author for safetensors or a plain state dict"
         ) from error
@@ -91,7 +92,7 @@ def _load(path: pathlib.Path) -> dict:
     parts += [part for part in content.values() if isinstance(part, dict)] if parts else []
     tensors = [isinstance(each, torch.Tensor | dict) for part in parts for each in part.values()]
     if not all(tensors or [False]) or not all(isinstance(name, str) for part in parts for name in part):
-        raise ValueError(f"{path} holds a {type(content).__name__} of something else: names with tensors are needed")
+        raise InputError(f"{path} holds a {type(content).__name__} of something else: names with tensors are needed")
     return content
 
 
@@ -102,7 +103,7 @@ def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
     # With a prefix, the head stands beside the encoder; without one the converter has put it in the pooler's place.
     head = _linear(state, "mlp.dense.") or _linear(state, "pooler.dense.")
     if not head:
-        raise ValueError(
+        raise InputError(
             f"{directory} has no SimCSE head (mlp.dense or pooler.dense beside the encoder), found "
             f"{', '.join(sorted(state)[:3])} ...: train from a plain encoder by model_name_or_path, without importing"
         )
@@ -122,7 +123,7 @@ def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedMo
     unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]
     missing = own.keys() - state.keys()
     if unexpected or missing:
-        raise ValueError(
+        raise InputError(
             f"{directory}: the weights are not those of the {type(encoder).__name__} that config.json describes; "
             f"unexpected or of another shape: {unexpected[:3]}, missing: {sorted(missing)[:3]}"
         )
@@ -146,7 +147,7 @@ def _grounding_heads(directory: pathlib.Path) -> dict[str, State]:
         "text_head": _linear(teacher, "tmlp.dense."),
     }
     if not (heads["grounding_head"] and heads["image_head"]):
-        raise ValueError(
+        raise InputError(
             f"{path} holds { {name: sorted(part) for name, part in parts.items()} }: grounding (dense) and visn_model "
             "(mlp, or vmlp and tmlp) are needed, as the released MCSE and KDMCSE write them"
         )

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import cached_file
 
 from .. import files
+from ..errors import InputError
 
 HEADS_NAME = "kdmcse_heads.safetensors"
 
@@ -37,13 +38,13 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
     path = cached_file(repository, HEADS_NAME, _raise_exceptions_for_missing_entries=False, **hub_kwargs)
     remedy = "Copy the whole repository again, or start with fresh heads by KDMCSEModel.from_encoder(...)"
     if path is None:
-        raise ValueError(f"{repository} lacks {HEADS_NAME}, the projection heads its config.json speaks of. {remedy}")
+        raise InputError(f"{repository} lacks {HEADS_NAME}, the projection heads its config.json speaks of. {remedy}")
     if sha256 is None or files.sha256(path) != sha256:
-        raise ValueError(
+        raise InputError(
             f"{HEADS_NAME} of {repository} is not the file that its config.json was saved with "
             f"(SHA-256 {files.sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{HEADS_NAME} of {repository} is no whole safetensors file: {error}. {remedy}") from None
+        raise InputError(f"{HEADS_NAME} of {repository} is no whole safetensors file: {error}. {remedy}") from None

@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import ModelCard
 
 from ..card.recipe import RECIPE_NAME, is_private, portable
+from ..errors import InputError
 from ..evaluation.tables import read_reports
 from ..files import NUMBER, Maybe, read_json, read_text, read_yaml
 from .environment import ENVIRONMENT_NAME
@@ -92,14 +93,14 @@ def read_runs(directories: list[str | os.PathLike]) -> list[Run]:
         ValueError: none is given, one holds no run, one is given twice, or a file was not written to its end.
     """
     if not directories:
-        raise ValueError("no directory is given: at least one output_dir of a training run is needed")
+        raise InputError("no directory is given: at least one output_dir of a training run is needed")
     paths = [pathlib.Path(directory) for directory in directories]
     for path in paths:
         if not path.is_dir():
             raise FileNotFoundError(f"{path} is no directory: give the output_dir of a training run")
     resolved = [path.resolve() for path in paths]
     if twice := [str(path) for number, path in enumerate(paths) if resolved[number] in resolved[:number]]:
-        raise ValueError(f"{twice[0]} is given twice: give each run once")
+        raise InputError(f"{twice[0]} is given twice: give each run once")
     names = next(
         labels
         for depth in range(1, max(len(path.parts) for path in resolved) + 1)
@@ -114,7 +115,7 @@ def read_run(directory: pathlib.Path, name: str) -> Run:
     _read_state(run)
     run.results = _read_json(directory / RESULTS_NAME, {...: Maybe(NUMBER)})
     if not (run.state or run.results or run.objective):
-        raise ValueError(
+        raise InputError(
             f"{directory} holds no run: neither {STATE_NAME} nor {RESULTS_NAME} nor a config.json with a `kdmcse` "
             "entry is there. Give the output_dir of a training run"
         )

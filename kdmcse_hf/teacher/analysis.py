@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..errors import InputError
 from ..evaluation.retrieval import normalise
 from ..features.caption_features import CaptionFeatures
 
@@ -33,14 +34,14 @@ def threshold_by_quantile(source: CaptionFeatures, quantile: float = 0.999) -> d
         ValueError: The quantile is not between 0 and 1, or there are no two pictures.
     """
     if not 0 < quantile < 1:
-        raise ValueError(f"quantile {quantile} is not between 0 and 1; 0.999 filters one negative in a thousand")
+        raise InputError(f"quantile {quantile} is not between 0 and 1; 0.999 filters one negative in a thousand")
     negatives: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     for rows in random_batches(source, **THRESHOLD_SAMPLE):
         for kind, (similarities, is_negative) in batch_similarities(rows).items():
             negatives[kind].append(similarities[is_negative])
     found = {kind: np.concatenate(parts) if parts else np.empty(0) for kind, parts in negatives.items()}
     if any(negatives.values()) and not any(len(values) for values in found.values()):
-        raise ValueError("all captions are of one picture: there are no negatives to take a threshold from")
+        raise InputError("all captions are of one picture: there are no negatives to take a threshold from")
     # Below 1 by rounding, so that captions of the same words are left out where they are the whole share.
     return {
         kind: min(float(np.quantile(values, quantile)), 1 - TIE) if len(values) else None
@@ -123,7 +124,7 @@ def farthest_ranks(
         ValueError: Caption and image features have different widths.
     """
     if source.text_dim != source.image_dim:
-        raise ValueError(
+        raise InputError(
             f"captions have {source.text_dim} features, images {source.image_dim}: there is no similarity"
         )
     blocks = [np.arange(start, min(start + block, len(source))) for start in range(0, len(source), block)]

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 
+from ..errors import InputError
 from ..features.writer import (
     BROKEN_IMAGE,
     EMPTY_CAPTION,
@@ -157,7 +158,7 @@ def _load_images(batch: _Batch, teacher: Teacher, settings: ExtractionSettings) 
 def _report(problems: list, settings: ExtractionSettings, image: CaptionedImage, problem: str, detail: str) -> None:
     if settings.refuse_problems:
         reason = f"{problem} ({detail})" if detail else problem
-        raise ValueError(f"{image.name}: {reason}; set problems to skip to leave it out")
+        raise InputError(f"{image.name}: {reason}; set problems to skip to leave it out")
     problems.append({"image": image.name, "problem": problem, "detail": detail})
 
 

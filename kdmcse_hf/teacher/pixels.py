@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
+from ..errors import InputError
+
 logger = logging.get_logger(__name__)
 
 # What keeps an image processor from making float32 of bytes.
@@ -30,7 +32,7 @@ def find_byte_table(image_processor, process: Callable[..., dict[str, torch.Tens
         for picture in _pictures():
             expected = process([picture])["pixel_values"]
             if not torch.equal(look_up(table, process([picture], **AS_BYTES)), expected):
-                raise ValueError("bytes that are looked up differ from its own output")
+                raise InputError("bytes that are looked up differ from its own output")
     except Exception as error:  # whatever an unknown processor raises, it can do all the work itself
         logger.info(f"{type(image_processor).__name__} makes float32 on the CPU: {error}")
         return None

@@ -13,6 +13,7 @@ from transformers import AutoImageProcessor, PreTrainedModel
 
 from ..encoding.loading import load_config, load_errors, load_model, load_tokenizer
 from ..encoding.token_limit import token_limit
+from ..errors import InputError
 from .pixels import AS_BYTES, find_byte_table, look_up
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Teacher:
         try:
             config = load_config(name)
             if config.model_type not in (*FAMILIES, *IMAGE_FAMILIES):
-                raise ValueError(
+                raise InputError(
                     f"teacher {name} is a {config.model_type!r} model; a teacher is one of {', '.join(FAMILIES)}, or "
                     f"of images alone {', '.join(IMAGE_FAMILIES)}"
                 )
@@ -72,7 +73,7 @@ class Teacher:
             model = load_model(name, dtype=dtype, use_safetensors=True).to(device)  # type: ignore[arg-type]
             tokenizer = load_tokenizer(name, model) if config.model_type in FAMILIES else None
         except FileNotFoundError as error:
-            raise ValueError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
+            raise InputError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
         except ImportError as error:
             extra = "timm" if "timm" in str(error) else "images"
             raise ImportError(
@@ -151,7 +152,7 @@ class Teacher:
     def _to_half(self, features: torch.Tensor) -> np.ndarray:
         half = features.half().cpu()
         if not torch.isfinite(half).all():
-            raise ValueError(
+            raise InputError(
                 f"teacher {self.name} in {self.model.dtype} gives features that are not finite in float16: "
                 "try dtype float32; if that fails too, its weights are damaged"
             )

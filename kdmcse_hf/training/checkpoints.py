@@ -14,6 +14,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_N
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import logging
 
+from ..errors import FailedError, InputError
 from ..files import read_json
 from ..hub.repository_files import check_weights
 from ..model.repository import HEADS_NAME
@@ -26,11 +27,11 @@ logger = logging.get_logger(__name__)
 _OTHER_OPTIMIZERS = ("optimizer.bin", "optimizer_0", "latest")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(FailedError):
     """A checkpoint could not be written; those before it are whole."""
 
 
-class ResumeError(ValueError):
+class ResumeError(InputError):
     """A checkpoint that training cannot go on from."""
 
 

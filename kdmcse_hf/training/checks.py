@@ -6,6 +6,7 @@ from ..card.run_summary import RETRIEVAL_SCORES
 from ..data.batches import MixedRows
 from ..data.held_out import HeldOutCaptions, hold_out
 from ..data.schedule import Period
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..model.configuration_kdmcse import KDMCSEConfig
 from ..model.modeling_kdmcse import KDMCSEModel
@@ -22,7 +23,7 @@ def check_captions(objective: str, teacher_columns: tuple[str, ...], has_caption
         ValueError: that is so.
     """
     if teacher_columns and not has_captions:
-        raise ValueError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
+        raise InputError(f"objective {objective!r} needs multimodal_dataset; objective='simcse' trains on text alone")
 
 
 def check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, ...], period: Period) -> None:
@@ -39,7 +40,7 @@ def check_sources(rows: MixedRows, objective: str, teacher_columns: tuple[str, .
 def check_devices(args: KDMCSETrainingArguments) -> None:
     """Raise ValueError where one process would share its batches out to several GPUs."""
     if args.n_gpu > 1:
-        raise ValueError(
+        raise InputError(
             f"{args.n_gpu} GPUs are visible to one process, whose batches would be torn apart: start by `accelerate "
             "launch --multi_gpu --num_processes N`, or set CUDA_VISIBLE_DEVICES=0"
         )
@@ -55,7 +56,7 @@ def checked_length(max_length: int, limit: int) -> int:
 def check_batch(config: KDMCSEConfig, args: KDMCSETrainingArguments) -> None:
     """Raise ValueError where a batch has no negatives."""
     if args.per_device_train_batch_size * (args.world_size if config.gather_across_devices else 1) < 2:
-        raise ValueError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
+        raise InputError("a batch of 1 row has no negatives, so that there is no loss: take a larger batch")
 
 
 def held_out_judge(
@@ -67,7 +68,7 @@ def held_out_judge(
         ValueError: no captions, or none that the model can be judged by.
     """
     if captions is None:
-        raise ValueError(
+        raise InputError(
             "there is nothing to judge the run by: give pairs to score (eval_dataset, stsb_path), captions of which "
             "some can be held out (multimodal_dataset), or set eval_strategy to no"
         )
@@ -88,4 +89,4 @@ def check_metric(args: KDMCSETrainingArguments, judge: str, names: tuple[str, ..
     """Raise ValueError where the best is to be chosen by a metric that is not among the `names` of a judge."""
     metric, scored = args.metric_for_best_model, [f"eval_{judge}_{name}" for name in names]
     if metric is not None and f"eval_{metric.removeprefix('eval_')}" not in scored:
-        raise ValueError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")
+        raise InputError(f"metric_for_best_model is {metric!r}: one of {', '.join(scored)} is needed")

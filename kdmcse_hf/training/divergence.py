@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from ..errors import FailedError
 
-class DivergedError(RuntimeError):
+
+class DivergedError(FailedError):
     """Training came to weights that are not finite or to the same embedding for all sentences: there is no model."""
 
 

@@ -10,6 +10,7 @@ from ..card.run_summary import RETRIEVAL_SCORES, STS_SCORES
 from ..data.batches import StsSentences
 from ..data.held_out import HeldOutCaptions
 from ..encoding.sentence_encoder import SentenceEncoder
+from ..errors import InputError
 from ..evaluation.retrieval import retrieval_scores
 from ..evaluation.sts import pairs_name, sts_scores
 from ..model.modeling_kdmcse import KDMCSEModel
@@ -73,7 +74,7 @@ def check_held_out(judge: HeldOutCaptions, model: KDMCSEModel) -> None:
         ValueError: one caption an image, and an objective that does not compare captions with images.
     """
     if not judge.has_several_captions_an_image and not hasattr(model.objective, "image_head"):
-        raise ValueError(
+        raise InputError(
             f"multimodal_dataset has one caption an image, and objective {model.config.objective!r} compares captions "
             "with no images: there is nothing to judge the run by. Give pairs to score (stsb_path, eval_dataset), or "
             "set eval_strategy to no"

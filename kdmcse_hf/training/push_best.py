@@ -9,6 +9,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy
 
+from ..errors import InputError
 from ..hub.best_pusher import BestPusher
 from ..hub.compare import Pairs
 from ..hub.push import Pushed
@@ -85,7 +86,7 @@ def start_pushing(
     if args.require_push:
         broadcast_object_list(problem)  # all processes end, so that none waits for another
         if problem[0]:
-            raise ValueError(f"require_push: {problem[0]}")
+            raise InputError(f"require_push: {problem[0]}")
     return pusher
 
 

@@ -11,6 +11,7 @@ from typing import TextIO
 from accelerate.utils import broadcast_object_list
 from transformers.utils import logging
 
+from ..errors import InputError
 from ..files import take_lock
 
 logger = logging.get_logger(__name__)
@@ -21,7 +22,7 @@ _PATIENCE = 30.0  # seconds that a run which was sent SIGTERM has to leave, as l
 _held: dict[str, TextIO | None] = {}  # folders of this process's runs; the file where it is the one with the lock
 
 
-class OutputInUseError(ValueError):
+class OutputInUseError(InputError):
     """Another run is writing to this output_dir."""
 
 

@@ -23,6 +23,7 @@ from ..encoding.precision import computed_in, evaluation_dtype
 from ..encoding.sentence_encoder import tokenize
 from ..encoding.support import attention_name
 from ..encoding.token_limit import token_limit
+from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
 from ..hub.best_pusher import BestPusher
@@ -94,7 +95,7 @@ class KDMCSETrainer(ResumableTrainer):
     ):
         check_devices(args)
         if processing_class is None:
-            raise ValueError("processing_class is missing: the encoder's tokenizer is needed")
+            raise InputError("processing_class is missing: the encoder's tokenizer is needed")
         check_tokenizer(processing_class, model.encoder)
         limit = token_limit(model.encoder, processing_class)
         check_batch(model.config, args)
@@ -325,7 +326,7 @@ class KDMCSETrainer(ResumableTrainer):
     def run_record(self) -> dict:
         """What the run depends on, as its checkpoints keep it."""
         if len(found := set(gather_object([self._attention_name()]))) > 1:
-            raise ValueError(
+            raise InputError(
                 f"the processes would compute attention differently ({'; '.join(sorted(found))}), as not all had the "
                 "encoder's weights when the model was made: set cpu_ram_efficient_loading of fsdp_config to false"
             )

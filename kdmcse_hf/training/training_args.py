@@ -1,10 +1,9 @@
 """`KDMCSETrainingArguments`: how a run goes; what the objective is stands in the model's configuration."""
 
-import importlib.util
 import math
 import os
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from transformers import TrainingArguments
@@ -12,6 +11,9 @@ from transformers.trainer_utils import HubStrategy
 
 from ..data.schedule import FLOOR, Period
 from ..encoding.precision import AUTO, evaluation_dtype
+from ..errors import InputError
+from ..ranges import Range, Steps, check_fields
+from .inherited_arguments import INHERITED, check_dictionaries, check_optimizer, check_trackers
 
 # Arguments of transformers that do nothing here, or harm: only their defaults are taken.
 _UNSUPPORTED = {
@@ -23,18 +25,6 @@ _UNSUPPORTED = {
     "fp16_full_eval": "it rounds the weights themselves, and they are saved afterwards: see eval_dtype",
     "logging_nan_inf_filter": "it hides that a run has diverged, and a GPU is waited for in each step",
     "enable_jit_checkpoint": "SIGTERM always saves a checkpoint, one that resumes exactly",
-}
-
-
-# Packages of which one is needed to report to a tracker.
-_TRACKERS = {
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "wandb": ("wandb",),
-    "trackio": ("trackio",),
-    "mlflow": ("mlflow",),
-    "comet_ml": ("comet_ml",),
-    "swanlab": ("swanlab",),
-    "clearml": ("clearml",),
 }
 
 # With 40 evaluations, 5,000 steps in the paper's setting, ten checkpoints of 1.3 GB leave room for 66 bests of 0.44 GB
@@ -71,7 +61,7 @@ class KDMCSETrainingArguments(TrainingArguments):
 
     _argument_group_name: ClassVar[str] = "training"
 
-    output_dir: str = field(  # type: ignore[assignment]
+    output_dir: Annotated[str, Range(type=str, optional=True)] = field(  # type: ignore[assignment]
         default=None, metadata={"help": "Folder of the model, its checkpoints and its card."}
     )
     multimodal_period: str = field(
@@ -82,43 +72,49 @@ class KDMCSETrainingArguments(TrainingArguments):
             "released code."
         },
     )
-    mini_batch_size: int | None = field(
+    mini_batch_size: Annotated[int | None, Range(type=int, least=1, optional=True)] = field(
         default=None, metadata={"help": "Rows encoded at once under gradient caching; null = off."}
     )
     auto_resume: bool = field(
         default=False, metadata={"help": "Go on from the newest whole checkpoint in output_dir, if there is one."}
     )
-    early_stopping_patience: int | None = field(
+    early_stopping_patience: Annotated[int | None, Range(type=int, least=1, optional=True)] = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better score; null = never."}
     )
     require_push: bool = field(
         default=False, metadata={"help": "With push_to_hub: refuse to train where the Hub would not take the model."}
     )
-    push_timeout: float = field(
+    push_timeout: Annotated[float, Range(above=0)] = field(
         default=1200.0, metadata={"help": "Seconds one push may take, and the end of training waits for the last."}
     )
 
-    eval_strategy: str = field(default="steps", metadata={"help": "When to evaluate: no, steps or epoch."})
-    eval_steps: float | None = field(default=125, metadata={"help": "Optimizer steps between evaluations."})
+    eval_strategy: Annotated[str, Range(type=str, choices=("no", "steps", "epoch"))] = field(
+        default="steps", metadata={"help": "When to evaluate: no, steps or epoch."}
+    )
+    eval_steps: Annotated[float | None, Steps(optional=True)] = field(
+        default=125, metadata={"help": "Optimizer steps between evaluations."}
+    )
     eval_on_start: bool = field(
         default=True, metadata={"help": "Score the model before training, to know whether the run helped."}
     )
-    save_steps: float | None = field(  # type: ignore[assignment]
+    save_steps: Annotated[float | None, Steps(optional=True)] = field(  # type: ignore[assignment]
         default=None,
         metadata={
             "help": "Optimizer steps between checkpoints to resume from; 40 times eval_steps if not given, in shorter "
-            "runs a tenth of the run. A new best is saved when it comes."
+            "runs a tenth of the run. A new best is saved when it comes.",
         },
     )
-    save_total_limit: int | None = field(
+    save_total_limit: Annotated[int | None, Range(type=int, least=0, optional=True)] = field(
         default=2, metadata={"help": "Checkpoints that stay: the best and the last ones; 0 = all."}
     )
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Restore the best checkpoint at the end."})
-    metric_for_best_model: str | None = field(
+    metric_for_best_model: Annotated[str | None, Range(type=str, optional=True)] = field(
         default="eval_stsb_spearman", metadata={"help": "What the best checkpoint is chosen by."}
     )
-    logging_steps: float = field(default=25, metadata={"help": "Optimizer steps between logs of the losses."})
-    per_device_eval_batch_size: int = field(
+    logging_steps: Annotated[float, Steps()] = field(
+        default=25, metadata={"help": "Optimizer steps between logs of the losses."}
+    )
+    per_device_eval_batch_size: Annotated[int, Range(type=int, least=1)] = field(
         default=128, metadata={"help": "STS sentences of mean length encoded at once a device; on a CPU at most 32."}
     )
     eval_dtype: str = field(
@@ -132,7 +128,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Early stopping goes on counting where the checkpoint was written."}
     )
 
-    hub_strategy: str = field(
+    hub_strategy: Annotated[str, Range(type=str, choices=tuple(HubStrategy))] = field(
         default="every_save",
         metadata={"help": "every_save: push each new best checkpoint in the background, and at the end; end: once."},
     )
@@ -144,6 +140,8 @@ class KDMCSETrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
+        check_fields(self, INHERITED)
+        check_dictionaries(self)
         self._is_save_steps_given = self.save_steps is not None
         if self.save_steps is None:
             self.save_steps = self.eval_steps or 500  # until the number of steps is known
@@ -155,7 +153,10 @@ class KDMCSETrainingArguments(TrainingArguments):
             self.ddp_find_unused_parameters = False  # the heads, which a step may leave unused, are kept out of DDP
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True  # else each process would take itself for the only one
-        super().__post_init__()
+        try:
+            super().__post_init__()
+        except (ValueError, TypeError, NotImplementedError) as error:  # values that do not go together
+            raise InputError(str(error)) from error
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # there is nothing to pin for, and torch would warn of it
         self.dataloader_drop_last = False  # only whole batches are trained on anyway, and every STS sentence is scored
@@ -171,24 +172,18 @@ class KDMCSETrainingArguments(TrainingArguments):
         evaluation_dtype(self.eval_dtype, self.device.type)
         for each in fields(self):
             if each.name in _UNSUPPORTED and (value := getattr(self, each.name)) != each.default:
-                raise ValueError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")
-        for name in ("per_device_train_batch_size", "mini_batch_size", "early_stopping_patience"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} is {value}: at least 1 is needed" + ", or null (off)" * ("per_" not in name))
+                raise InputError(f"{each.name} is {value!r}: {_UNSUPPORTED[each.name]}. Leave it at {each.default!r}")
+        if self.fp16 and self.device.type == "cpu":
+            raise InputError("fp16 is True: a CPU has no loss scaling. Set fp16 to false, or take bf16", "fp16")
         if self.early_stopping_patience is not None and self.eval_strategy == "no":
-            raise ValueError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
-        for tracker in self.report_to or []:
-            packages = _TRACKERS.get(tracker, ())
-            if packages and not any(importlib.util.find_spec(package) for package in packages):
-                raise ValueError(
-                    f"report_to is {tracker!r}, and the package {packages[0]} is not installed: pip install "
-                    f"{packages[0]}, or set report_to to none"
-                )
+            raise InputError("early_stopping_patience needs scores: set eval_strategy to steps or epoch")
+        check_trackers(self)
+        check_optimizer(self)
         if self.auto_resume and self.save_only_model:
-            raise ValueError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
+            raise InputError("auto_resume needs checkpoints with their optimizer: set save_only_model to false")
         if self.push_to_hub and self.hub_strategy not in (HubStrategy.EVERY_SAVE, HubStrategy.END):
             strategy = HubStrategy(self.hub_strategy).value
-            raise ValueError(
+            raise InputError(
                 f"hub_strategy is {strategy!r}: optimizer states are not pushed. Take 'every_save' "
                 "(each new best) or 'end'; auto_resume goes on from the checkpoints in output_dir"
             )
@@ -199,7 +194,7 @@ class KDMCSETrainingArguments(TrainingArguments):
         if self.multimodal_period in ("auto", FLOOR):
             return None if self.multimodal_period == "auto" else FLOOR
         if not str(self.multimodal_period).isdecimal() or int(self.multimodal_period) < 1:
-            raise ValueError(
+            raise InputError(
                 f"multimodal_period is {self.multimodal_period!r}: auto, {FLOOR} or a whole number from 1 is needed"
             )
         return int(self.multimodal_period)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, stats
 
+from kdmcse_hf.errors import InputError
+
 LEVEL = 0.05
 POWER = 0.8
 PAPER_GAIN = 1.3  # of KDMCSE over MCSE, seven STS tasks, BERT with Flickr30k
@@ -31,7 +33,7 @@ def difference(first: dict[int, float], second: dict[int, float]) -> dict[str, f
     """
     seeds = sorted(first.keys() & second.keys())
     if not seeds:
-        raise ValueError("a comparison needs a seed that both have, found none")
+        raise InputError("a comparison needs a seed that both have, found none")
     left, right = np.array([first[seed] for seed in seeds]), np.array([second[seed] for seed in seeds])
     found = dict.fromkeys(("interval", "welch_interval", "p", "welch_p", "deviation", "least", "seeds"))
     found |= {"mean": float((left - right).mean()), "n": len(seeds)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import read_yaml
 
 from .report import Scores
@@ -73,7 +74,7 @@ class Job:
             there, wanted = read_yaml(run / "config.yaml"), _config(setting, seed)
             if different := [key for key in sorted(there | wanted) if there.get(key) != wanted.get(key)]:
                 values = ", ".join(f"{key} {there.get(key)!r} instead of {wanted.get(key)!r}" for key in different)
-                raise ValueError(f"{run} is a run with {values}: take another --output, or delete it")
+                raise InputError(f"{run} is a run with {values}: take another --output, or delete it")
 
     def write(self, runs: list[pathlib.Path]) -> None:
         """Directories with the config.yaml that says what each run is."""

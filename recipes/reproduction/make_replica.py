@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from kdmcse_hf.encoding.loading import load_text_encoder, load_tokenizer
+from kdmcse_hf.errors import InputError
 
 from .overlap import sts_sentences, without
 from .stand_in import embed, image_features
@@ -51,7 +52,7 @@ def make_replica(replica: pathlib.Path, data: pathlib.Path, teacher: pathlib.Pat
     if is_there:
         return
     if teacher is None or not (teacher / "config.json").exists():
-        raise ValueError(
+        raise InputError(
             f"--replica {replica} holds no captions yet: give --teacher DIR, the directory of all-mpnet-base-v2, to "
             f"make them with (docs/replica.md says where from); found {teacher}"
         )

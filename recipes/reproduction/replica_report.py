@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.evaluation.significance import mean_and_deviation
 from kdmcse_hf.evaluation.tables import Table, to_markdown
 
@@ -96,7 +97,7 @@ def _chosen(settings: list[Setting], comparisons: Sequence) -> list[tuple[Settin
     for group in dict.fromkeys(setting.group for setting in settings):
         of = {setting.name.removeprefix(f"{group}-"): setting for setting in settings if setting.group == group}
         if unknown := [method for pair in comparisons for method in pair if method not in of]:
-            raise ValueError(f"comparisons: {unknown[0]} is no method of the settings, which have {', '.join(of)}")
+            raise InputError(f"comparisons: {unknown[0]} is no method of the settings, which have {', '.join(of)}")
         pairs += [(of[first], of[second]) for first, second in comparisons]
     return pairs
 

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import NUMBER, read_json, write_json
 
 from .jobs import Job
@@ -35,7 +36,7 @@ def read_scores(path: pathlib.Path, settings: list[Setting]) -> Scores:
         wanted, values = values_of(setting), there["values"]
         if different := [key for key in sorted(wanted | values) if wanted.get(key) != values.get(key)]:
             told = ", ".join(f"{key} {values.get(key)!r} instead of {wanted.get(key)!r}" for key in different)
-            raise ValueError(f"--scores {path}: the runs of {setting.name} have {told}. Leave it out to run them")
+            raise InputError(f"--scores {path}: the runs of {setting.name} have {told}. Leave it out to run them")
         found[setting.name] = {int(seed): scores for seed, scores in there["runs"].items()}
     return found
 
@@ -63,4 +64,4 @@ def _read(path: pathlib.Path) -> dict:
     try:
         return read_json(path, {...: {"values": dict, "runs": {...: {...: NUMBER}}}})
     except (OSError, ValueError) as error:
-        raise ValueError(f"--scores {path} holds no scores of runs, as OUTPUT/scores.json does: {error}") from error
+        raise InputError(f"--scores {path} holds no scores of runs, as OUTPUT/scores.json does: {error}") from error

@@ -3,6 +3,7 @@
 import pathlib
 from dataclasses import dataclass, field
 
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import read_yaml
 
 from .plan import BEYOND_THE_PAPER, METHODS, Plan, Row
@@ -44,14 +45,14 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
     """
     parts = ("seeds", "tasks", "rough_seconds_a_run", "students", "train", "methods")
     if missing := [part for part in parts if part not in replica]:
-        raise ValueError(f"the replica's settings have no {missing}: see {REPLICA}")
+        raise InputError(f"the replica's settings have no {missing}: see {REPLICA}")
     rows = plan.rows
     if any(row.changes for row in rows):
         rows += tuple(Row(method) for method in replica["methods"] if method == BEYOND_THE_PAPER)
     elif not plan.draws_models:
         rows = tuple(Row(method) for method in replica["methods"])
     if missing := [row.method for row in rows if row.method not in replica["methods"]]:
-        raise ValueError(f"{plan.title} needs method {missing[0]}, the settings have {', '.join(replica['methods'])}")
+        raise InputError(f"{plan.title} needs method {missing[0]}, the settings have {', '.join(replica['methods'])}")
     settings = []
     for student, own in replica["students"].items():
         for row in rows:

@@ -10,6 +10,7 @@ import yaml
 from kdmcse_hf import KDMCSETrainingArguments
 from kdmcse_hf.commands.exit_status import refuse_tokens
 from kdmcse_hf.commands.train_arguments import DataArguments, model_arguments
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.files import read_yaml
 
 from .data_check import find_caption_sets, mark_other_sets
@@ -29,7 +30,7 @@ def changed_keys(words: list[str]) -> dict:
     known = {field.name for arguments in classes for field in dataclasses.fields(arguments)} - {"seed", "output_dir"}
     pairs = [word.partition("=") for word in words]
     if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
-        raise ValueError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
+        raise InputError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
     changes = {key: yaml.safe_load(value) for key, _, value in pairs}
     refuse_tokens(changes, "each run's config.yaml")
     return changes
@@ -39,7 +40,7 @@ def paper_job(arguments: argparse.Namespace) -> Job:
     """The paper's own setting."""
     plan = PLANS[arguments.name]
     if arguments.name == "transfer" and not arguments.senteval:
-        raise ValueError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
+        raise InputError("transfer needs --senteval DIR, SentEval's data/downstream: the Hub has no such sets")
     own = {"stsb_path": arguments.senteval} if arguments.senteval else {}
     changes = changed_keys(arguments.set)
     own |= {key: changes.pop(key) for key in list(changes) if key in SAME_RUN}
@@ -66,7 +67,7 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     """The small setting."""
     plan = PLANS[arguments.name]
     if arguments.name == "table4":
-        raise ValueError("table4 has no replica: it is about a second, larger caption set")
+        raise InputError("table4 has no replica: it is about a second, larger caption set")
     replica = read_yaml(arguments.settings)
     refuse_tokens(replica.get("train", {}), "each run's config.yaml")
     text, stsb = arguments.data / "text" / "wiki1m_head.txt", arguments.data / "senteval"
@@ -97,5 +98,5 @@ def refuse_missing(name: str, captions: str, default: str, dry_run: bool = False
     what = "the captions of" if argument.endswith("-captions") else "teacher features of"
     message = f"{name} needs {what} {captions}: give --{argument}, or put them to {default} (docs/reproduce.md)"
     if not dry_run:
-        raise ValueError(message)
+        raise InputError(message)
     print(message, file=sys.stderr)

@@ -7,6 +7,7 @@ import torch
 from tqdm.auto import tqdm
 
 from kdmcse_hf.encoding.loading import load_text_encoder, load_tokenizer
+from kdmcse_hf.errors import InputError
 
 BATCH = 64
 SHARD = 2048
@@ -40,7 +41,7 @@ def embed(encoder_path: str, sentences: list[str], folder: pathlib.Path) -> np.n
             partial.replace(path)
         shards.append(np.load(path))
         if len(shards[-1]) != len(sentences[start : start + SHARD]):
-            raise ValueError(f"{path} holds embeddings of other captions: delete {folder} to make them anew")
+            raise InputError(f"{path} holds embeddings of other captions: delete {folder} to make them anew")
     return np.concatenate(shards)
 
 
@@ -98,7 +99,7 @@ def image_features(captions: np.ndarray, others: np.ndarray, seed: int) -> np.nd
     lean = (RANDOM_COSINE - a * other) / (offset * along)
     rest = 1 - a**2 - OFFSET_SHARE - OWN_SHARE
     if rest < 0 or abs(lean) > 1:
-        raise ValueError(f"no images with these cosines: {rest:.2f} is left for noise, the offset leans {lean:.2f}")
+        raise InputError(f"no images with these cosines: {rest:.2f} is left for noise, the offset leans {lean:.2f}")
     gap = lean * common + (1 - lean**2) ** 0.5 * free
     return _unit(a * content + rotated * content @ rotation.T + offset * gap + rest**0.5 * noise)
 

@@ -17,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 
 # Words of Python's own errors, which tell a user nothing.
 _RAW_WORDS = re.compile(
-    r"object (is not|has no|does not)|not (subscriptable|iterable|callable|hashable)|unhashable|NoneType|Traceback|"
+    r"object (is not|has no|does not)|not (subscriptable|iterable|callable|hashable)|unhashable|Traceback|"
     r"must be real number|must be str|argument must be|unsupported operand|not supported between|"
     r"indices must be|unexpected keyword|KeyError|not enough values|too many values|list index out of range"
 )
@@ -25,8 +25,8 @@ _RAW_WORDS = re.compile(
 _MESSAGE = re.compile(r"^(?:kdmcse|import_features|\w+\.py)(?: [a-z-]+)?: .*", re.MULTILINE)
 
 
-class AcceptedError(Exception):
-    """A training has passed everything that is refused before it starts."""
+class AcceptedError(BaseException):  # no command may turn it into a message
+    """A command has passed everything that is refused before its work starts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +124,8 @@ def fault(outcome: Outcome, case: Case, left: list[str]) -> str | None:
     """What is wrong with an outcome: a traceback, an acceptance, a refusal of valid input, or its message."""
     if outcome.escaped is not None:
         return f"traceback: {type(outcome.escaped).__name__}: {outcome.escaped}"
+    if "Traceback (most recent call last)" in outcome.error:
+        return f"traceback: {outcome.error[-1500:]}"
     if outcome.status == 0:
         return "silent: it was accepted" if case.refused else None
     messages = _MESSAGE.findall(outcome.error)

@@ -1,5 +1,6 @@
 """Families of data files: sentences, captions, pairs, SentEval's files, features to import, pictures."""
 
+import copy
 import functools
 import io
 import json
@@ -249,7 +250,7 @@ def entities(draw) -> Case:
 
 
 ENTRY = {"image_feat": [0.5, 1.0], "captions": ["a dog", "the cat"], "lang_feat": [[0.5, 1.0], [1.0, 0.5]]}
-RELEASED = {f"{each}.jpg": ENTRY for each in range(3)}
+RELEASED = {f"{each}.jpg": copy.deepcopy(ENTRY) for each in range(3)}
 
 
 @st.composite
@@ -402,11 +403,26 @@ def picture_folders(draw) -> Case:
         content = content.replace(
             *draw(st.sampled_from([("file_name", "name"), ("text", "x"), ("a red", "a" * 140_000)]))
         )
-        return Case({**files, name: content.encode()}, (name,))
+        return Case({**files, name: content.encode()}, (name, "lists no images"))
     if how == "bytes":
         damaged, refused = draw(foreign_bytes(content.encode()))
-        return Case({**files, name: damaged}, (name, "problems.jsonl"), refused)
+        return Case({**files, name: damaged}, (name, "problems.jsonl", "lists no images"), refused)
     return Case({**files, name: content.encode()}, (), False)
+
+
+NAMES = [
+    "sentences",
+    "captions with features",
+    "annotation files",
+    "Flickr30k Entities",
+    "STS pairs",
+    "SentEval's STS files",
+    "SentEval's transfer files",
+    "released JSON",
+    "MCSE's HDF5",
+    "tar files",
+    "picture folders",
+]
 
 
 def families(folder: pathlib.Path) -> list[Family]:

@@ -1,13 +1,12 @@
 """Families of model repositories, of our own files read back, and of values on the command line."""
 
 import contextlib
-import dataclasses
 import hashlib
 import io
 import json
 import math
 import pathlib
-import typing
+from collections.abc import Mapping
 from unittest import mock
 
 import add_scores
@@ -24,10 +23,12 @@ from hostile_data import ENTRY, flags, training
 from hostile_values import ODD, foreign_bytes, odd_json
 
 from kdmcse_hf.commands import evaluate, export_onnx, extract_features, inspect_teacher, push, report
+from kdmcse_hf.commands.train_arguments import DataArguments
 from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
 from kdmcse_hf.features.verification import manifest_checksum
 from kdmcse_hf.model.objectives import all_values
-from kdmcse_hf.model.values import ThresholdValue, Value
+from kdmcse_hf.ranges import Range, Steps, ranges_of
+from kdmcse_hf.training.inherited_arguments import INHERITED
 from kdmcse_hf.training.training_args import KDMCSETrainingArguments
 
 
@@ -175,72 +176,52 @@ def settings_files(draw) -> Case:
     return Case({"a.yaml": f"{key}: {ODD[odd]}\n".encode()}, ("a.yaml", key), refused)
 
 
-def _outside(value: Value) -> list[str]:
+def _outside(of: Range) -> list[str]:
     """Texts that a value may not be, by its declared range."""
-    if value.type is bool:
+    if of.type is bool:
         return ["maybe", "2", "3.5"]
-    if value.type is str:
-        return ["hostile"] if value.choices else []
-    out = ["nan", "inf", "-inf", "1e999", "hostile", "[]", "{}", "true", "9" * 5000]
-    if value.type is int:
+    if of.type is str:
+        return ["hostile"] if of.choices else ["", " "]
+    out = ["nan", "inf", "-inf", "1e999", "hostile", "[]", "{}", "1,5", "9" * 5000]
+    if of.type is int:
         out += ["0.5", "1e3"]
-    if value.least is not None:
-        out += [str(value.least - 1), str(value.least - 1e-9)] if value.type is float else [str(int(value.least) - 1)]
-    if value.above is not None:
-        out += [str(value.above), str(value.above - 1)]
-    if value.below is not None:
-        out += [str(value.below), str(value.below + 1)]
+    if isinstance(of, Steps):
+        out += ["0", "-1", "1.5", "-0.5"]
+    small = 1 if of.type is int else 1e-9
+    for limit, step in (
+        (of.least, -small),
+        (of.least, -1),
+        (of.above, 0),
+        (of.above, -1),
+        (of.below, 0),
+        (of.most, 1),
+    ):
+        if limit is not None and limit + step != of.off:
+            out.append(str(of.type(limit + step)))
     return out
 
 
-def _inside(value: Value) -> st.SearchStrategy[str]:
-    """Texts that a value may be."""
-    if value.type is bool:
+def _inside(of: Range) -> st.SearchStrategy[str]:
+    """Texts that a value of an objective may be."""
+    if of.type is bool:
         return st.sampled_from(["true", "false"])
-    if value.type is str:
-        return st.sampled_from(value.choices or ("a",))
-    low, high = max(value.least or 0, value.above or 0), value.below or 50
-    if value.type is int:
+    if of.type is str:
+        return st.sampled_from(of.choices)
+    low, high = max(of.least or 0, of.above or 0), of.below or 50
+    if of.type is int:
         return st.integers(math.ceil(low), int(high)).map(str)
-    floats = st.floats(low, high, exclude_min=value.above is not None, exclude_max=value.below is not None)
+    floats = st.floats(low, high, exclude_min=of.above is not None, exclude_max=of.below is not None)
     return floats.filter(lambda each: each == 0 or each > 1e-6).map(str)
 
 
 @st.composite
-def objective_values(draw) -> Case:
-    """Each value of the objectives on the command line, within and beyond its declared range."""
-    known = all_values()
-    name = draw(st.sampled_from(sorted(known)))
-    value = known[name]
-    if draw(st.booleans()):
-        return Case(words=(f"--{name}={draw(_inside(value))}",), refused=False)
-    texts = [each for each in _outside(value) if not (isinstance(value, ThresholdValue) and each == "true")]
-    return Case(
-        words=(f"--{name}={draw(st.sampled_from(texts or ['']))}",), says=(name,), refused=True if texts else None
-    )
-
-
-# Numbers of processes and GPUs, which an outer program sets.
-_NOT_DRAWN = {"local_rank", "ddp_timeout", "tpu_num_cores", "deepspeed", "fsdp_min_num_params"}
-
-
-@st.composite
-def training_numbers(draw) -> Case:
-    """Each number of the training arguments as something that is none of its kind."""
-    hints = typing.get_type_hints(KDMCSETrainingArguments)
-    kinds = {}
-    for each in dataclasses.fields(KDMCSETrainingArguments):
-        hint = hints[each.name]
-        options = [one for one in (typing.get_args(hint) or (hint,)) if one is not type(None)]
-        if each.init and each.name not in _NOT_DRAWN and len(options) == 1 and options[0] in (int, float):
-            kinds[each.name] = options[0]
-    name = draw(st.sampled_from(sorted(kinds)))
-    texts = ["hostile", "[]", "{}", "true", "1,5", "nan", "inf", "-inf", "1e999", "-3", "0", "9" * 5000]
-    text = draw(st.sampled_from(texts))
-    refused = text in ("hostile", "[]", "{}", "true", "1,5") or (
-        kinds[name] is int and text in ("nan", "inf", "1e999")
-    )
-    return Case(words=(f"--{name}={text}",), says=(name,), refused=refused or None)
+def declared_values(draw, ranges: Mapping[str, Range], is_alone: bool) -> Case:
+    """Each argument on the command line beyond its declared range, and within where that depends on no other."""
+    name = draw(st.sampled_from(sorted(ranges)))
+    allowed = ranges[name]
+    if is_alone and draw(st.booleans()):
+        return Case(words=(f"--{name}={draw(_inside(allowed))}",), refused=False)
+    return Case(words=(f"--{name}={draw(st.sampled_from(_outside(allowed)))}",), says=(name,))
 
 
 @st.composite
@@ -308,6 +289,29 @@ def _store(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
+NAMES = [
+    "repositories, scored",
+    "repositories, trained on",
+    "shard index, scored",
+    "sentence-transformers' repositories, scored",
+    "repositories, pushed",
+    "repositories, exported",
+    "released checkpoints",
+    "feature directories",
+    "features under a right checksum",
+    "features begun",
+    "runs on a page",
+    "scores to go on from",
+    "scores for a card",
+    "settings in YAML",
+    "values of objectives",
+    "arguments of training",
+    "numbers of extraction",
+    "numbers of inspection",
+    "studies",
+]
+
+
 def families(folder: pathlib.Path) -> list[Family]:
     """All families of models, own files and values; `folder` gets the valid files that they share."""
     encoder = tiny.encoder_directory(folder / "encoder")
@@ -341,6 +345,7 @@ def families(folder: pathlib.Path) -> list[Family]:
     shards = [name for name in contents(store) if name.startswith(("manifest", "captions", "images/images"))]
     pairs = ["--eval_strategy", "steps", "--stsb_path", str(folder / "pairs.csv")]
     tiny.pairs(6).to_csv(folder / "pairs.csv", index=False)
+    arguments = {**INHERITED, **ranges_of(KDMCSETrainingArguments), **ranges_of(DataArguments)}
     loaded = [*parts, "modules.json"]
     needed = frozenset({"hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads"})
     page = ["trainer_state.json", "all_results.json", "scores.json", "inspection.json", "config.json"]
@@ -450,8 +455,8 @@ def families(folder: pathlib.Path) -> list[Family]:
             run,
         ),
         Family("settings in YAML", settings_files(), training, train_yaml),
-        Family("values of objectives", objective_values(), training, train_captions),
-        Family("numbers of training", training_numbers(), training, train_captions),
+        Family("values of objectives", declared_values(all_values(), True), training, train_captions),
+        Family("arguments of training", declared_values(arguments, False), training, train_captions),
         Family(
             "numbers of extraction",
             numbers(["batch_size", "images_per_shard", "num_workers"]),
@@ -467,7 +472,7 @@ def families(folder: pathlib.Path) -> list[Family]:
         Family(
             "studies",
             foreign_bytes(b"SQLite format 3\x00" + bytes(200), is_text=False).map(
-                lambda found: Case({"search.db": found[0]} if found[0] else {"search.db": b"x" * 100}, ("search.db",))
+                lambda found: Case({"search.db": found[0] if len(found[0]) > 100 else b"x" * 100}, ("search.db",))
             ),
             search.main,
             lambda given, output: [*train_captions(given, given), "--trials", "1", *pairs],

@@ -17,7 +17,8 @@ FLOORS = (
     ("model", "data", "teacher"),
     ("losses", "evaluation", "features"),
     ("encoding", "metrics", "distributed", "launcher", "dataset_files", "annotation_files", "version"),
-    ("files",),
+    ("files", "ranges"),
+    ("errors",),
 )
 
 

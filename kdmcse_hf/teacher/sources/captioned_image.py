@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import InputError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -46,7 +48,7 @@ def open_image(content: pathlib.Path | bytes | None) -> "Image":
         with Image.open(io.BytesIO(content) if isinstance(content, bytes) else content) as image:
             return _eight_bits(_upright(image)).convert("RGB")
     except Exception as error:  # on damaged data Pillow raises OSError, SyntaxError, struct.error and others
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise InputError(f"{type(error).__name__}: {error}") from error
 
 
 def _upright(image: "Image") -> "Image":
@@ -66,5 +68,5 @@ def _eight_bits(image: "Image") -> "Image":
         grey = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError(f"grey of 32 bits (mode {image.mode}): save it with 8 or 16 bits")
+        raise InputError(f"grey of 32 bits (mode {image.mode}): save it with 8 or 16 bits")
     return image

@@ -18,6 +18,7 @@ from ...annotation_files import (
     refuse_split,
 )
 from ...dataset_files import file_builder, open_dataset
+from ...errors import InputError
 from .captioned_image import CaptionedImage
 from .tar_source import TarSource, tar_files
 
@@ -162,14 +163,14 @@ def open_source(
         caption_column = find_caption_column(dataset, table.column_names, caption_column)
         for column in filter(None, (image_column, id_column)):
             if column not in table.column_names:
-                raise ValueError(f"dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
+                raise InputError(f"dataset {dataset} has no column {column!r} among {', '.join(table.column_names)}")
         if id_column and not isinstance(table.features[id_column], datasets.Value):
-            raise ValueError(
+            raise InputError(
                 f"column {id_column!r} of {dataset} holds {table.features[id_column]}, numbers or strings are needed"
             )
         return DatasetSource(table, image_column, caption_column, id_column, images_per_part)
     if not entries:
-        raise ValueError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
+        raise InputError(f"dataset {dataset}{f' has no images of split {split!r}' if split else ' lists no images'}")
     return ListSource(entries, images_per_part)
 
 
@@ -181,7 +182,7 @@ def required_folder(image_dir: str | os.PathLike | None, dataset: object) -> pat
         FileNotFoundError: The folder does not exist.
     """
     if image_dir is None:
-        raise ValueError(f"dataset {dataset} only names its images: give their folder as image_dir")
+        raise InputError(f"dataset {dataset} only names its images: give their folder as image_dir")
     if not pathlib.Path(image_dir).is_dir():
         raise FileNotFoundError(f"image_dir {image_dir}: no such folder")
     return pathlib.Path(image_dir)
@@ -191,14 +192,14 @@ def _load_table(dataset: str, split: str | None) -> datasets.Dataset:
     try:
         if file_builder(dataset) not in (None, "parquet"):
             suffix = pathlib.Path(dataset).suffix
-            raise ValueError(f"of files with an image column only .parquet is read, not {suffix}")
+            raise InputError(f"of files with an image column only .parquet is read, not {suffix}")
         if file_builder(dataset) or (pathlib.Path(dataset) / "state.json").is_file():
             refuse_split(split, dataset)
         return open_dataset(dataset, split or "train")
     except datasets.exceptions.DatasetGenerationError as error:  # the cause of this error says what is wrong
-        raise ValueError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
+        raise InputError(f"dataset {dataset} cannot be read ({error.__cause__ or error})") from error
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
+        raise InputError(f"dataset {dataset} cannot be read ({error}); it can be {FORMS}") from error
 
 
 def _group_rows(keys: Iterable) -> list[tuple[object, list[int]]]:

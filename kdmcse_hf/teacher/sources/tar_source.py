@@ -8,6 +8,7 @@ from itertools import groupby
 
 import fsspec
 
+from ...errors import InputError
 from ...files import parse_json
 from .captioned_image import CaptionedImage
 
@@ -43,7 +44,7 @@ class TarSource:
                     image_id = number * IMAGES_PER_TAR + position
                     yield CaptionedImage(image_id, f"{self.files[number]}:{key}", image, self._captions(fields))
         except (tarfile.TarError, EOFError) as error:
-            raise ValueError(f"{self.files[number]} is damaged ({error}): fetch it again") from error
+            raise InputError(f"{self.files[number]} is damaged ({error}): fetch it again") from error
 
     def part_size(self, number: int) -> None:
         """None: the number of images is not known before the tar file is read."""
