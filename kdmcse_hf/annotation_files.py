@@ -15,7 +15,9 @@ CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_
 _FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
 # Forms of the two kinds of JSON, see `check_form`.
 _KARPATHY = {
-    "images": [{"split": str, "filename": str, "filepath": Maybe(str), "sentences": [{"raw": Maybe(str)}]}],
+    "images": [
+        {"split": str, "filename": str, "filepath": Maybe(str, null=False), "sentences": [{"raw": Maybe(str)}]}
+    ],
 }
 _COCO = {
     "images": [{"id": (int, str), "file_name": str}],

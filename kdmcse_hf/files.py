@@ -77,9 +77,10 @@ def parse_json(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Maybe:
-    """A form of what may be null, or not there; see `check_form`."""
+    """A form of what may not be there; see `check_form`. Whether null counts as not there is said too."""
 
     form: Any
+    null: bool = True
 
 
 def check_form(content: Any, form: Any, where: object, key: str = "") -> None:
@@ -96,7 +97,7 @@ def check_form(content: Any, form: Any, where: object, key: str = "") -> None:
         InputError: it is of another form; the message names file and key, what was found and what is needed.
     """
     if isinstance(form, Maybe):
-        return None if content is None else check_form(content, form.form, where, key)
+        return None if content is None and form.null else check_form(content, form.form, where, key)
     kinds = form if isinstance(form, tuple) else (form if isinstance(form, type) else type(form),)
     if not isinstance(content, kinds) or (isinstance(content, bool) and bool not in kinds):
         needed = " or ".join(_KINDS[kind] for kind in kinds if not (kind is int and float in kinds))

@@ -15,13 +15,14 @@ _LATEX = str.maketrans(
 )
 
 # What recipes/evaluate.py writes about a model, see `check_form`.
+_ACCURACY = {"accuracy": NUMBER, "classifier": Maybe(str, null=False), "seed": Maybe(int)}
 REPORT: dict[str, Any] = {
     "model": str,
-    "pooling": Maybe(str),
+    "pooling": str,
     "tasks": {
-        **dict.fromkeys(STS_TASKS, Maybe({"spearman": NUMBER})),
-        STS_DEV: Maybe({"spearman": NUMBER, **dict.fromkeys(ALIGNMENT_COLUMNS, NUMBER)}),
-        **dict.fromkeys(TRANSFER_TASKS, Maybe({"accuracy": NUMBER, "classifier": Maybe(str), "seed": Maybe(int)})),
+        **dict.fromkeys(STS_TASKS, Maybe({"spearman": NUMBER}, null=False)),
+        STS_DEV: Maybe({"spearman": NUMBER, **dict.fromkeys(ALIGNMENT_COLUMNS, NUMBER)}, null=False),
+        **dict.fromkeys(TRANSFER_TASKS, Maybe(_ACCURACY, null=False)),
     },
     "sts_avg": Maybe(NUMBER),
     "transfer_avg": Maybe(NUMBER),

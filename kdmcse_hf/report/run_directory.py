@@ -21,18 +21,23 @@ INSPECTION_NAMES = ("inspection.json", "inspection/inspection.json")
 # Forms of what is read here, see `check_form`.
 _RECORD: dict[str, Any] = {"judge": Maybe(str), "learning_rate": Maybe(NUMBER)}
 STATE_FORM: dict[str, Any] = {
-    "log_history": Maybe([{"step": int, ...: Maybe(NUMBER)}]),
+    "log_history": Maybe([{"step": int, ...: NUMBER}], null=False),
     "best_global_step": Maybe(int),
     "global_step": Maybe(int),
-    "max_steps": Maybe(int),
+    "max_steps": Maybe(int, null=False),
     "best_metric": Maybe(NUMBER),
-    "stateful_callbacks": Maybe({...: Maybe((dict, list)), "RunRecord": Maybe({"args": {"record": _RECORD}})}),
+    "stateful_callbacks": Maybe(
+        {...: Maybe((dict, list)), "RunRecord": Maybe({"args": {"record": _RECORD}}, null=False)}, null=False
+    ),
 }
-_CONFIG: dict[str, Any] = {"kdmcse": Maybe({"objective": str, "pooling": str}), "model_type": Maybe(str)}
+_CONFIG: dict[str, Any] = {
+    "kdmcse": Maybe({"objective": str, "pooling": str}, null=False),
+    "model_type": Maybe(str, null=False),
+}
 _INSPECTION: dict[str, Any] = {
     "teacher": Maybe({"name": Maybe(str)}),
-    "findings": Maybe([str]),
-    "similarities": Maybe({...: {...: Maybe({"pairs": int, ...: Maybe(NUMBER)})}}),
+    "findings": Maybe([str], null=False),
+    "similarities": Maybe({...: {...: Maybe({"pairs": int, ...: Maybe(NUMBER)})}}, null=False),
 }
 _VERSIONS = re.compile(r"Versions: (.+?)\.?\s*$", re.MULTILINE)
 

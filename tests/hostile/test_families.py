@@ -1,6 +1,6 @@
 """Hostile and valid input of every format and argument: one clear message or none, no traceback, nothing left.
 
-The inputs are the same in every run. `python tests/hostile/test_families.py COUNT` tells how so many of each family end.
+The inputs are the same in every run. `python tests/hostile/test_families.py COUNT` tells how so many of each end.
 """
 
 import pathlib

@@ -1,33 +1,32 @@
 """Families of model repositories, of our own files read back, and of values on the command line."""
 
-import contextlib
-import hashlib
-import io
-import json
-import math
 import pathlib
-from collections.abc import Mapping
 from unittest import mock
 
 import add_scores
-import hypothesis.strategies as st
 import import_checkpoint
 import import_features
-import pyarrow as pa
 import search
 import tiny
-import torch
-import yaml
 from hostile import AcceptedError, Case, Family
-from hostile_data import ENTRY, flags, training
-from hostile_values import ODD, foreign_bytes, odd_json
+from hostile_arguments import declared_values, numbers, settings_files
+from hostile_data import flags, training
+from hostile_folders import (
+    broken_index,
+    contents,
+    damaged_folder,
+    feature_directory,
+    finished_run,
+    garbage_under_checksum,
+    released_checkpoint,
+    sharded_repository,
+)
+from hostile_values import foreign_bytes
 
 from kdmcse_hf.commands import evaluate, export_onnx, extract_features, inspect_teacher, push, report
 from kdmcse_hf.commands.train_arguments import DataArguments
-from kdmcse_hf.encoding.declared_pooling import write_sentence_transformers_files
-from kdmcse_hf.features.verification import manifest_checksum
 from kdmcse_hf.model.objectives import all_values
-from kdmcse_hf.ranges import Range, Steps, ranges_of
+from kdmcse_hf.ranges import ranges_of
 from kdmcse_hf.training.inherited_arguments import INHERITED
 from kdmcse_hf.training.training_args import KDMCSETrainingArguments
 
@@ -36,257 +35,6 @@ def checked_for_push(words: list[str]) -> int:
     """`push.main` up to where the folder has been checked: no server is asked."""
     with mock.patch("kdmcse_hf.hub.push.staged", side_effect=AcceptedError):
         return push.main(words)
-
-
-def contents(folder: pathlib.Path) -> dict[str, bytes]:
-    """All files of a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@st.composite
-def damaged_folder(
-    draw,
-    folder: pathlib.Path,
-    names: list[str],
-    keys: frozenset = frozenset(),
-    says: tuple[str, ...] = (),
-    must_be_whole: bool = True,
-) -> Case:
-    """A folder of which one file is missing, cut, foreign or JSON of another form.
-
-    Args:
-        folder: with the valid files.
-        names: those that are damaged.
-        keys: of JSON whose value is needed.
-        says: what may stand in a message in place of the file's name.
-        must_be_whole: whether what is no JSON at all must be refused.
-    """
-    name = draw(st.sampled_from([*names, ""]))
-    if not name:
-        return Case({}, refused=False)
-    content, says = (folder / name).read_bytes(), (pathlib.Path(name).name, *says)
-    how = draw(st.sampled_from(["values", "values", "bytes", "missing"]))
-    if how == "missing":
-        return Case({name: None}, says, None)
-    if how == "values" and name.endswith(".json"):
-        text, refused = draw(odd_json(json.loads(content), keys))
-        return Case({name: text.encode()}, says, refused if must_be_whole else None)
-    damaged, refused = draw(
-        foreign_bytes(content, is_text=not name.endswith((".safetensors", ".arrow", ".bin", ".pt")))
-    )
-    is_read = name.endswith((".json", ".safetensors", ".arrow", ".bin", ".pt"))
-    return Case({name: damaged}, says, refused if must_be_whole and is_read else None)
-
-
-@st.composite
-def garbage_under_checksum(draw, store: pathlib.Path) -> Case:
-    """Tables of a feature directory that hold something else, with checksums that fit."""
-    manifest = json.loads((store / "manifest.json").read_text())
-    kind = draw(st.sampled_from(["captions", "images"]))
-    entry = manifest["shards"][0][kind]
-    with pa.ipc.open_stream(store / entry["file"]) as reader:
-        batch = reader.read_next_batch()
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    name = draw(st.sampled_from(list(columns)))
-    how = draw(st.sampled_from(["bytes", "gone", "texts", "numbers", "lists", "nulls", "no batch"]))
-    if how == "gone":
-        del columns[name]
-    elif how != "bytes":
-        rows = batch.num_rows
-        columns[name] = {
-            "texts": pa.array(["a"] * rows),
-            "numbers": pa.array([1.5] * rows),
-            "lists": pa.array([[1.0, 2.0]] * rows),
-            "nulls": pa.nulls(rows, columns[name].type),
-            "no batch": columns[name],
-        }[how]
-    changed = pa.record_batch(columns)
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, changed.schema) as writer:
-        if how != "no batch":
-            writer.write_batch(changed)
-    table = draw(st.binary(min_size=1, max_size=60)) if how == "bytes" else sink.getvalue()
-    entry["bytes"], entry["sha256"] = len(table), hashlib.sha256(table).hexdigest()
-    manifest["sha256"] = manifest_checksum(manifest)
-    is_same = how == "texts" and name in ("text", "image")
-    return Case(
-        {entry["file"]: table, "manifest.json": json.dumps(manifest).encode()},
-        (pathlib.Path(entry["file"]).name, "manifest.json"),
-        None if is_same else True,
-    )
-
-
-@st.composite
-def broken_index(draw, sharded: pathlib.Path) -> Case:
-    """A repository in shards whose index names other files, or is none."""
-    index = json.loads((sharded / "model.safetensors.index.json").read_text())
-    if draw(st.booleans()):
-        first = next(iter(index["weight_map"]))
-        name = draw(st.sampled_from(["missing.safetensors", "../x.safetensors", "config.json", ""]))
-        index["weight_map"][first] = name
-        return Case({"model.safetensors.index.json": json.dumps(index).encode()}, ("index", "model", name or "index"))
-    content, refused = draw(odd_json(index, frozenset({"weight_map"})))
-    return Case({"model.safetensors.index.json": content.encode()}, ("index", "model"), refused)
-
-
-@st.composite
-def settings_files(draw) -> Case:
-    """YAML of a training run."""
-    good = {"learning_rate": 1e-5, "margin": 0.1, "seed": 3, "pooling": "cls"}
-    how = draw(st.sampled_from(["valid", "bytes", "odd", "text"]))
-    whole = yaml.safe_dump(good).encode()
-    if how == "valid":
-        return Case({"a.yaml": whole}, refused=False)
-    if how == "bytes":
-        content, refused = draw(foreign_bytes(whole))
-        return Case({"a.yaml": content}, ("a.yaml", *good, "did you mean"), refused if content else None)
-    if how == "text":
-        content = draw(
-            st.sampled_from(
-                [
-                    "seed: 1\nseed: 2\n",
-                    "- seed\n",
-                    "seed\n",
-                    "3\n",
-                    "seed: &a [*a]\n",
-                    "? [1]\n: 2\n",
-                    "? {a: 1}\n: 2\n",
-                    "seed: !!python/object/apply:os.getcwd []\n",
-                    "{" * 500,
-                    "seed: " + "[" * 3000,
-                    "seed: 2020-01-01\n",
-                    "3: 4\n",
-                    "null: 4\n",
-                    "sed: 4\n",
-                    "seed: [1, --max_steps, 3]\n",
-                    "seed: {a: 1}\n",
-                    "a: b: c\n",
-                    "\tseed: 1\n",
-                ]
-            )
-        )
-        return Case({"a.yaml": content.encode()}, ("a.yaml", "seed"))
-    key = draw(st.sampled_from(["learning_rate", "margin", "seed", "pooling"]))
-    odd = draw(st.sampled_from([name for name in ODD if name not in ("number", "fraction", "null", "date", "half")]))
-    refused = (
-        None
-        if (key, odd) in (("learning_rate", "negative"), ("seed", "negative"), ("learning_rate", "true"))
-        else True
-    )
-    return Case({"a.yaml": f"{key}: {ODD[odd]}\n".encode()}, ("a.yaml", key), refused)
-
-
-def _outside(of: Range) -> list[str]:
-    """Texts that a value may not be, by its declared range."""
-    if of.type is bool:
-        return ["maybe", "2", "3.5"]
-    if of.type is str:
-        return ["hostile"] if of.choices else ["", " "]
-    out = ["nan", "inf", "-inf", "1e999", "hostile", "[]", "{}", "1,5", "9" * 5000]
-    if of.type is int:
-        out += ["0.5", "1e3"]
-    if isinstance(of, Steps):
-        out += ["0", "-1", "1.5", "-0.5"]
-    small = 1 if of.type is int else 1e-9
-    for limit, step in (
-        (of.least, -small),
-        (of.least, -1),
-        (of.above, 0),
-        (of.above, -1),
-        (of.below, 0),
-        (of.most, 1),
-    ):
-        if limit is not None and limit + step != of.off:
-            out.append(str(of.type(limit + step)))
-    return out
-
-
-def _inside(of: Range) -> st.SearchStrategy[str]:
-    """Texts that a value of an objective may be."""
-    if of.type is bool:
-        return st.sampled_from(["true", "false"])
-    if of.type is str:
-        return st.sampled_from(of.choices)
-    low, high = max(of.least or 0, of.above or 0), of.below or 50
-    if of.type is int:
-        return st.integers(math.ceil(low), int(high)).map(str)
-    floats = st.floats(low, high, exclude_min=of.above is not None, exclude_max=of.below is not None)
-    return floats.filter(lambda each: each == 0 or each > 1e-6).map(str)
-
-
-@st.composite
-def declared_values(draw, ranges: Mapping[str, Range], is_alone: bool) -> Case:
-    """Each argument on the command line beyond its declared range, and within where that depends on no other."""
-    name = draw(st.sampled_from(sorted(ranges)))
-    allowed = ranges[name]
-    if is_alone and draw(st.booleans()):
-        return Case(words=(f"--{name}={draw(_inside(allowed))}",), refused=False)
-    return Case(words=(f"--{name}={draw(st.sampled_from(_outside(allowed)))}",), says=(name,))
-
-
-@st.composite
-def numbers(draw, names: list[str]) -> Case:
-    """Whole numbers of a command as something else."""
-    text = draw(st.sampled_from(["hostile", "-1", "nan", "inf", "[]", "9" * 5000, "1.5", "", "٣x"]))
-    name = draw(st.sampled_from(names))
-    is_seed = name.endswith("seed") and text in ("-1", "9" * 5000)
-    return Case(words=(f"--{name}={text}",), says=(name,), refused=None if is_seed else True)
-
-
-def _sharded(folder: pathlib.Path) -> pathlib.Path:
-    tiny.encoder().save_pretrained(folder, max_shard_size="4KB")
-    tiny.tokenizer().save_pretrained(folder)
-    write_sentence_transformers_files(folder, "mean", 16)
-    return folder
-
-
-def _finished_run(folder: pathlib.Path) -> pathlib.Path:
-    """A run's folder with each file that a page about it reads."""
-    tiny.repository(folder)
-    history = [
-        {"step": step, "epoch": 0.1 * step, "eval_stsb_spearman": 50.0 + step, "eval_stsb_uniformity": -1.0}
-        | {"eval_stsb_alignment": 0.5}
-        for step in (0, 4, 8)
-    ] + [{"step": 6, "epoch": 0.6, "loss": 1.5, "simcse_loss": 1.0, "learning_rate": 1e-5, "grad_norm": 1.0}]
-    state = {"log_history": history, "best_global_step": 8, "global_step": 8, "max_steps": 8, "best_metric": 58.0}
-    scores = {"model": "me/model", "pooling": "cls", "data": "Hub", "sts_avg": 50.0}
-    scores["tasks"] = {"STS-B": {"spearman": 50.0, "pearson": 51.0, "n": 3, "subsets": {}}}
-    scores["tasks"]["MR"] = {"accuracy": 70.0, "dev_accuracy": 71.0, "n": 5, "classifier": "senteval", "seed": 1}
-    inspection = {"directory": "x", "teacher": {"name": "clip"}, "findings": ["good"], "captions": 3, "images": 2}
-    environment = {"torch": "2", "accelerator": "none"}
-    for name, content in (
-        ("trainer_state.json", state),
-        ("all_results.json", {"eval_stsb_spearman": 58.0, "epoch": 1.0}),
-        ("scores.json", scores),
-        ("inspection.json", inspection),
-        ("environment.json", environment),
-    ):
-        (folder / name).write_text(json.dumps(content))
-    (folder / "training.yaml").write_text("# accelerate launch x\nobjective: simcse\nseed: 1\n")
-    card = "---\nlanguage: en\n---\n\n# A model\n\n<!-- results -->\n\n<!-- end of results -->\n\nVersions: torch 2.\n"
-    (folder / "README.md").write_text(card)
-    return folder
-
-
-def _released(folder: pathlib.Path) -> pathlib.Path:
-    encoder = tiny.encoder()
-    encoder.config.save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    state = {f"bert.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    linear = {"weight": torch.ones(16, 16), "bias": torch.ones(16)}
-    torch.save(state | {f"mlp.dense.{name}": each for name, each in linear.items()}, folder / "pytorch_model.bin")
-    mlp = {"mlp.dense.weight": torch.ones(4, 6), "mlp.dense.bias": torch.ones(4)}
-    grounding = {"dense.weight": torch.ones(4, 16), "dense.bias": torch.ones(4)}
-    torch.save({"grounding": grounding, "visn_model": mlp}, folder / "mcse.pt")
-    return folder
-
-
-def _store(folder: pathlib.Path) -> pathlib.Path:
-    source = folder.parent / "released.json"
-    source.write_text(json.dumps({f"{each}.jpg": ENTRY for each in range(3)}))
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        import_features.main(["--json", str(source), "--output_dir", str(folder)])
-    return folder
 
 
 NAMES = [
@@ -315,9 +63,9 @@ NAMES = [
 def families(folder: pathlib.Path) -> list[Family]:
     """All families of models, own files and values; `folder` gets the valid files that they share."""
     encoder = tiny.encoder_directory(folder / "encoder")
-    whole, sharded = tiny.repository(folder / "whole"), _sharded(folder / "sharded")
-    run, store = _finished_run(folder / "run"), _store(folder / "store")
-    released = _released(folder / "released")
+    whole, sharded = tiny.repository(folder / "whole"), sharded_repository(folder / "sharded")
+    run, store = finished_run(folder / "run"), feature_directory(folder / "store")
+    released = released_checkpoint(folder / "released")
     data = folder / "data"
     data.mkdir()
     lines = [f"g\tf\ty\t0\t{row['score']:.3f}\t{row['sentence1']}\t{row['sentence2']}" for row in tiny.pairs(6)]
