@@ -38,7 +38,8 @@ def read_reports(path: str | os.PathLike) -> list[dict]:
         ValueError: it is no JSON, or of another form; the message names file and key.
     """
     content = read_json(path, (dict, list))
-    check_form(content, [REPORT] if isinstance(content, list) else REPORT, path)
+    form = [REPORT] if isinstance(content, list) else REPORT
+    check_form(content, form, f"{path} is no whole report of recipes/evaluate.py")
     return content if isinstance(content, list) else [content]
 
 

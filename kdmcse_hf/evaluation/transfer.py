@@ -53,21 +53,7 @@ def load_transfer_task(name: str, data: str | None) -> dict[str, Split]:
             f"{name} is read from SentEval's files only: no copy on the Hub has been compared with them. "
             "Give SentEval's data/downstream directory as data"
         )
-    splits = _read_splits(name, pathlib.Path(data))
-    for split, rows in splits.items():
-        counts = sorted(np.bincount(rows.labels), reverse=True) if len(rows.labels) else [0]
-        # Ten folds, and in each of them ten folds of the rest.
-        if counts[0] < (FOLDS + 2 if split in ("all", "train") and name != "SST2" else 1) or (
-            split in ("all", "train") and len([each for each in counts if each]) < 2
-        ):
-            raise InputError(
-                f"{name}: its {split} examples in {data} are {len(rows.labels)}, too few to choose a penalty by "
-                f"{FOLDS} folds or to measure accuracy: give SentEval's whole files"
-            )
-    return splits
-
-
-def _read_splits(name: str, folder: pathlib.Path) -> dict[str, Split]:
+    folder = pathlib.Path(data)
     if name in BINARY_FILES:
         parts = [_sentences(find_file(folder, name, name=file)) for file in BINARY_FILES[name]]
         return {"all": Split([parts[0] + parts[1]], np.repeat([1, 0], [len(part) for part in parts]))}
@@ -110,6 +96,7 @@ def evaluate_transfer_task(
     if classifier not in CLASSIFIERS:
         raise InputError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
     sklearn = scikit_learn()
+    _check_enough(name, splits)
     if classifier == "senteval":
         features = _features(encoder, {key: _by_length(split) for key, split in splits.items()})
         result, predicted = evaluate_by_senteval(features, seed)
@@ -137,6 +124,20 @@ def scikit_learn() -> ModuleType:
     except ImportError as error:
         raise ImportError("transfer tasks need scikit-learn: pip install 'kdmcse_hf[transfer]'") from error
     return sklearn
+
+
+def _check_enough(name: str, splits: dict[str, Split]) -> None:
+    """Refuse rows of which no classifier can be made, or nothing is left to measure it by."""
+    for split, rows in splits.items():
+        counts = sorted((int((rows.labels == label).sum()) for label in np.unique(rows.labels)), reverse=True)
+        # Ten folds to measure by, and in what is left of each of them ten folds to choose a penalty by.
+        is_cut = split == "all" or (split == "train" and "dev" not in splits)
+        is_enough = bool(counts) and (not is_cut or counts[0] >= FOLDS + 2)
+        if not is_enough or (split in ("all", "train") and len(counts) < 2):
+            raise InputError(
+                f"{name}: its rows ({split}) are {len(rows.labels)} of {len(counts)} labels, too few to choose a "
+                "penalty and to measure accuracy by: give SentEval's whole files"
+            )
 
 
 def _by_length(split: Split) -> Split:

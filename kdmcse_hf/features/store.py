@@ -200,7 +200,7 @@ def _read_manifest(directory: pathlib.Path) -> dict:
         if (found := manifest.get("format", FORMAT)) == FORMAT:
             check_form(manifest, _MANIFEST, path)
     except ValueError as error:
-        raise InputError(f"{error}: it is damaged, {again}") from None
+        raise InputError(f"{path} is damaged: {again}. {error}") from None
     if found != FORMAT:
         raise InputError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
     if not _is_whole(manifest):

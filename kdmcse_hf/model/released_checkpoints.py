@@ -88,11 +88,8 @@ def _load(path: pathlib.Path) -> dict:
             f"{path} is cut short or holds more than tensors, which may run code when it is loaded, so it was not: "
             f"{said} Ask its author for safetensors or a plain state dict"
         ) from error
-    parts = [content] if isinstance(content, dict) else []
-    parts += [part for part in content.values() if isinstance(part, dict)] if parts else []
-    tensors = [isinstance(each, torch.Tensor | dict) for part in parts for each in part.values()]
-    if not all(tensors or [False]) or not all(isinstance(name, str) for part in parts for name in part):
-        raise InputError(f"{path} holds a {type(content).__name__} of something else: names with tensors are needed")
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{path} holds a {type(content).__name__}: names with tensors are needed")
     return content
 
 
@@ -113,14 +110,16 @@ def _split(state: State, directory: pathlib.Path) -> tuple[State, State]:
 def _linear(state: State, prefix: str) -> State:
     """`weight` and `bias` of a layer, or nothing."""
     names = {name: prefix + name for name in ("weight", "bias")}
-    return {name: state[key] for name, key in names.items()} if state.keys() >= set(names.values()) else {}
+    found = {name: state.get(key) for name, key in names.items()}
+    ranks = {name: each.ndim for name, each in found.items() if isinstance(each, torch.Tensor)}
+    return found if ranks == {"weight": 2, "bias": 1} else {}  # type: ignore[return-value]
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
     encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
-    unexpected = [name for name in state if name not in own or own[name].shape != state[name].shape]
+    unexpected = [name for name in state if name not in own or own[name].shape != getattr(state[name], "shape", None)]
     missing = own.keys() - state.keys()
     if unexpected or missing:
         raise InputError(
