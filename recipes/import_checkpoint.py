@@ -13,6 +13,7 @@ import pathlib
 import sys
 
 from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.commands.outputs import check_folder
 from kdmcse_hf.encoding.loading import load_tokenizer
 from kdmcse_hf.errors import InputError
 from kdmcse_hf.model.released_checkpoints import load_released
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Load, save, and say what was found."""
     if arguments.output.exists() and (not arguments.output.is_dir() or any(arguments.output.iterdir())):
         raise InputError(f"OUTPUT {arguments.output} exists and is not empty: give a new folder")
+    check_folder(arguments.output, "OUTPUT")
     model = load_released(arguments.input, pooling=arguments.pooling)
     tokenizer = load_tokenizer(str(arguments.input), model.encoder)
     tokenizer.init_kwargs.pop("auto_map", None)  # names code that the new repository does not bring

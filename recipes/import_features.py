@@ -14,7 +14,8 @@ import sys
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.commands.exit_status import AT_LEAST_1, CommandParser, exit_status, ranged
+from kdmcse_hf.commands.outputs import check_folder
 from kdmcse_hf.errors import InputError
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
@@ -35,12 +36,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--teacher", default="unknown", help="name of the model that made the features, for the manifest"
     )
-    parser.add_argument("--images_per_shard", type=int, default=4096, help="images per shard (%(default)s)")
+    parser.add_argument(
+        "--images_per_shard", type=ranged(AT_LEAST_1), default=4096, help="images per shard (%(default)s)"
+    )
     arguments = parser.parse_args(argv)
     if (arguments.hdf5 is None) != (arguments.captions is None):
         parser.error("--captions goes with --hdf5, and --hdf5 needs it")
-    if arguments.images_per_shard < 1:
-        parser.error(f"--images_per_shard {arguments.images_per_shard}: at least 1")
     return arguments
 
 
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         "source": {file.name: sha256(file) for file in files},
         "options": {"images_per_shard": arguments.images_per_shard},
     }
+    check_folder(arguments.output_dir, "--output_dir")
     writer = FeatureWriter(arguments.output_dir, settings)
     images = (
         read_released_json(arguments.json) if arguments.json else read_mcse_hdf5(arguments.hdf5, arguments.captions)

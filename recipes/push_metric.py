@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         print(push(arguments.repo_id, arguments.private))
     except (HFValidationError, LocalTokenNotFoundError) as error:
-        raise InputError(f"not pushed: {error}") from error
+        raise InputError(str(error)) from error
 
 
 if __name__ == "__main__":

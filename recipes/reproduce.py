@@ -31,7 +31,7 @@ from reproduction.settings import REPLICA
 from reproduction.setups import paper_job, refuse_missing, replica_job
 from reproduction.teacher import PAPER, teacher_figure
 
-from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.commands.exit_status import SEED, CommandParser, exit_status, ranged
 from kdmcse_hf.errors import FailedError
 
 VISUALIZE = pathlib.Path(__file__).with_name("visualize.py")
@@ -50,7 +50,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="paper", help="of KDMCSE (%(default)s)")
     baselines = "SimCSE and MCSE with captions as published, on KDMCSE's captions and features, or both (%(default)s)"
     parser.add_argument("--baselines", choices=BASELINES, default="published", help=baselines)
-    parser.add_argument("--seeds", type=int, nargs="+", help="(0 1 2 3 4, or those of --settings)")
+    parser.add_argument("--seeds", type=ranged(SEED), nargs="+", help="(0 1 2 3 4, or those of --settings)")
     listing = "list the runs with estimates of time and of the bytes they write, check the data, and stop"
     parser.add_argument("--dry-run", action="store_true", help=listing)
     parser.add_argument("--table", action="store_true", help="train nothing: the table of the runs that are finished")

@@ -19,7 +19,7 @@ from types import ModuleType
 
 from kdmcse_hf import KDMCSEModel, KDMCSETrainer
 from kdmcse_hf.commands.configs import find_configuration
-from kdmcse_hf.commands.exit_status import CommandParser, exit_status, refuse_tokens
+from kdmcse_hf.commands.exit_status import AT_LEAST_1, CommandParser, exit_status, ranged, refuse_tokens
 from kdmcse_hf.commands.train import build_model, build_trainer, encoder_config, shut_down
 from kdmcse_hf.commands.train_arguments import ModelArguments, explicit_keys, parse
 from kdmcse_hf.errors import InputError
@@ -180,11 +180,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--trials", type=int, default=20, help="in all, those of earlier starts included (%(default)s)"
+        "--trials", type=ranged(AT_LEAST_1), default=20, help="in all, those of earlier starts included (%(default)s)"
     )
     arguments, words = parser.parse_known_args(argv)
-    if not words or arguments.trials < 1:
-        parser.error("a configuration or keys of recipes/train.py are needed, and at least one trial")
+    if not words:
+        parser.error("a configuration or keys of recipes/train.py are needed")
     arguments.words = words
     return arguments
 

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from kdmcse_hf.commands.exit_status import CommandParser, exit_status
+from kdmcse_hf.annotation_files import read_text
+from kdmcse_hf.commands.exit_status import SEED, CommandParser, exit_status, ranged
+from kdmcse_hf.commands.outputs import check_file
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.ranges import Range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +74,7 @@ def visualize(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise ImportError(f"{error.name} is missing: pip install 'kdmcse_hf[plots,transfer]'") from error
 
+    check_file(arguments.output, "--output")
     groups = read_groups(arguments.sentences) if arguments.sentences else PAPER_TRIPLES
     tsne = sklearn.manifold.TSNE(perplexity=arguments.perplexity, random_state=arguments.seed)
     width = len(arguments.models)
@@ -99,10 +103,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sentences", type=pathlib.Path, help="text file, a sentence a line, groups parted by blank lines"
     )
-    parser.add_argument("--views", type=int, default=100, help="times that each sentence is encoded (default: 100)")
+    parser.add_argument(
+        "--views",
+        type=ranged(Range(type=int, least=2)),
+        default=100,
+        help="times that each sentence is encoded (default: 100)",
+    )
     parser.add_argument("--pooling", choices=("cls", "mean"), help="what the repository declares, or cls")
-    parser.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, help="of dropout and t-SNE (default: 0)")
+    parser.add_argument("--perplexity", type=ranged(Range(above=0)), default=30.0, help="of t-SNE (default: 30)")
+    parser.add_argument("--seed", type=ranged(SEED), default=0, help="of dropout and t-SNE (default: 0)")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -112,8 +121,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if len(arguments.models) > 2:
         parser.error(f"one or two models, found {len(arguments.models)}")
-    if arguments.views < 2 or not 0 < arguments.perplexity < 2 * arguments.views:
-        parser.error("--views must be at least 2 and --perplexity between 0 and twice --views")
+    if arguments.perplexity >= 2 * arguments.views:
+        parser.error("--perplexity must be below twice --views")
     if arguments.output.suffix not in FORMATS:
         parser.error(f"--output {arguments.output}: the suffix must be one of {', '.join(FORMATS)}")
     return arguments
@@ -126,7 +135,7 @@ def read_groups(path: pathlib.Path) -> list[list[str]]:
         FileNotFoundError: there is no such file.
         ValueError: a group of another size, or no group.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     groups = [list(group) for filled, group in itertools.groupby(lines, key=bool) if filled]
     for group in groups:
         if not 2 <= len(group) <= len(STYLES):

@@ -22,7 +22,9 @@ from ..evaluation.sts import evaluate_sts_task, load_sts_task
 from ..evaluation.tables import build_tables, read_reports, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
-from .exit_status import CommandParser, exit_status, program_name
+from .exit_status import SEED as SEEDS
+from .exit_status import CommandParser, exit_status, program_name, ranged
+from .outputs import check_file
 
 EVAL_DTYPES = ("float32", "bfloat16")
 WRITERS = {".md": to_markdown, ".tex": to_latex}
@@ -80,7 +82,10 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--classifier_seed", type=int, metavar="N", help=f"of --classifier senteval (default: the papers', {SEED})"
+        "--classifier_seed",
+        type=ranged(SEEDS),
+        metavar="N",
+        help=f"of --classifier senteval (default: the papers', {SEED})",
     )
     parser.add_argument(
         "--eval_dtype",
@@ -101,13 +106,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         arguments.classifier_seed = SEED
     elif arguments.classifier != "senteval":
         parser.error("--classifier_seed is of --classifier senteval: logistic regression draws nothing")
-    elif not 0 <= arguments.classifier_seed < 2**32:
-        parser.error(f"--classifier_seed {arguments.classifier_seed}: a number from 0 to {2**32 - 1} is needed")
     for path in arguments.output_table:
         if path.suffix not in WRITERS:
             parser.error(f"--output_table {path}: the suffix must be one of {', '.join(WRITERS)}")
-    for path in filter(None, [arguments.output_json, *arguments.output_table]):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    for argument, paths in (("--output_json", [arguments.output_json]), ("--output_table", arguments.output_table)):
+        for path in filter(None, paths):
+            check_file(path, argument)
+            path.parent.mkdir(parents=True, exist_ok=True)
     if arguments.resume and not arguments.output_json:
         parser.error("--resume needs --output_json, the file to go on from")
     return arguments

@@ -7,10 +7,13 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import FailedError, InputError
+from ..ranges import Range
 
+AT_LEAST_1 = Range(type=int, least=1)
+SEED = Range(type=int, least=0, most=2**32 - 1)  # what numpy takes
 STOPPED_BY_CTRL_C = 130  # 128 and the number of the signal, as shells have it
 GIVE_TOKEN = "give the token by the environment's HF_TOKEN, or by `hf auth login`"
 REPORT_IT = (
@@ -48,6 +51,20 @@ def refuse_tokens(keys: dict, place: str) -> None:
             raise InputError(f"{name}: all keys are kept in {place}, where a token must not be; {GIVE_TOKEN}")
 
 
+def ranged(allowed: Range) -> Callable[[str], Any]:
+    """A type for argparse: what the text of a flag says, where that is in the range."""
+
+    def read(text: str) -> Any:
+        try:
+            value = allowed.type(text)
+            allowed.check("", value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"found {text!r:.200}, {allowed.allowed()} is needed") from None
+        return value
+
+    return read
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser whose messages repeat no token."""
 
@@ -82,7 +99,8 @@ def message_and_status(error: Exception) -> tuple[str, int] | None:
     """What to say of a failure that is no bug, and the exit status; None of all others."""
     if isinstance(error, InputError):
         return f"--{error}" if error.argument else str(error), 2
-    if isinstance(error, ImportError | FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError):
+    is_path = isinstance(error, FileNotFoundError | FileExistsError | IsADirectoryError | NotADirectoryError)
+    if is_path or isinstance(error, ImportError) or getattr(error, "errno", None) == errno.ENAMETOOLONG:
         return _words(error), 2
     if is_out_of_memory(error):
         return f"the memory is full: {error or 'no more could be had'}. Take smaller batches, or another machine", 1

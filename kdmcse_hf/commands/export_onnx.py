@@ -13,6 +13,7 @@ import sys
 
 from ..encoding.onnx import export_onnx
 from .exit_status import CommandParser, exit_status, program_name
+from .outputs import check_folder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Export, and say how close the embeddings are."""
+    check_folder(arguments.output / "onnx", "OUTPUT")
     export = export_onnx(arguments.model, arguments.output, arguments.pooling)
     print(f"{export.path}: inputs {', '.join(export.inputs)}; {export.pooling} pooling")
     print(f"largest difference to torch over the largest value: {export.difference:.1e}")

@@ -19,12 +19,16 @@ import time
 import torch
 from tqdm.auto import tqdm
 
+from ..errors import FailedError
 from ..features.writer import FeatureWriter
+from ..files import TEMPORARY_SUFFIX
 from ..teacher.extraction import ExtractionSettings, ImageSource, extract
 from ..teacher.sources.open_source import open_source
 from ..teacher.teacher import Teacher
-from .exit_status import CommandParser, exit_status, program_name
+from .exit_status import AT_LEAST_1, SEED, CommandParser, exit_status, program_name, ranged
+from .outputs import check_folder
 
+LOST_AFTER = 600.0  # seconds; a batch, the longest time between two signs of life, takes a minute on a slow CPU
 TEACHER = "CLIP, SigLIP or SigLIP2, or of images alone a ResNet or timm model: Hub id or directory"
 
 
@@ -43,22 +47,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--caption_column", help="caption column, or key in a tar's .json; found by its usual names if absent")
     add("--image_id_column", help="rows of one value here are captions of one image (datasets source)")
     add("--captions", choices=("all", "one"), default="all", help="all captions, or one at random per image (all)")
-    add("--seed", type=int, default=0, help="of the random caption (%(default)s)")
-    add("--batch_size", type=positive, default=64, help="images, and captions, at once (%(default)s)")
-    add("--images_per_shard", type=positive, default=4096, help="images a stopped run can lose (%(default)s)")
-    add("--num_workers", type=positive, default=min(8, os.cpu_count() or 1), help="decoding threads (%(default)s)")
+    add("--seed", type=ranged(SEED), default=0, help="of the random caption (%(default)s)")
+    add("--batch_size", type=ranged(AT_LEAST_1), default=64, help="images, and captions, at once (%(default)s)")
+    add(
+        "--images_per_shard", type=ranged(AT_LEAST_1), default=4096, help="images a stopped run can lose (%(default)s)"
+    )
+    add(
+        "--num_workers",
+        type=ranged(AT_LEAST_1),
+        default=min(8, os.cpu_count() or 1),
+        help="decoding threads (%(default)s)",
+    )
     dtypes = ("auto", "float32", "bfloat16", "float16")
     add("--dtype", choices=dtypes, default="auto", help="of the teacher; auto: float16 on a GPU, float32 elsewhere")
     problems = "unusable images and captions: list and skip, or stop at the first (%(default)s)"
     add("--problems", choices=("skip", "refuse"), default="skip", help=problems)
     return parser.parse_args(argv)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def load_teacher(name: str, dtype: str, local_rank: int) -> Teacher:
@@ -111,6 +115,7 @@ def extract_share(
     with tqdm(total=total, desc=f"{len(todo)} of {source.num_parts} shards", unit="img", disable=quiet) as bar:
 
         def show(part: int, images: int) -> None:
+            sign_of_life(writer, share.start)
             finished = todo.index(part)
             if total is None and finished:  # tar files: guess from those that are finished
                 bar.total = bar.n * len(todo) // finished
@@ -133,15 +138,39 @@ def run(arguments: argparse.Namespace) -> None:
     """Extract this process's share; the first process waits for the others and completes the directory."""
     # Rank and size alone: processes share no state but the directory, so none waits in a collective that times out.
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    check_folder(arguments.output_dir, "--output_dir")
     source = open_image_source(arguments)
     teacher = load_teacher(arguments.teacher, arguments.dtype, int(os.environ.get("LOCAL_RANK", 0)))
     writer = open_writer(arguments, source, teacher)
     with writer.nothing_left():
         extract_share(arguments, source, teacher, writer, range(rank, source.num_parts, world))
     if rank == 0:
-        while not all(writer.is_done(part) for part in range(source.num_parts)):
-            time.sleep(1)
+        wait_for_others(writer, source.num_parts)
         report(writer.finish(source.num_parts), arguments.output_dir)
+
+
+def wait_for_others(writer: FeatureWriter, num_parts: int) -> None:
+    """Return when all parts are there.
+
+    Raises:
+        FailedError: for `LOST_AFTER` seconds no process has shown a sign of life, see `sign_of_life`.
+    """
+    seen, since = None, time.monotonic()
+    while missing := [part for part in range(num_parts) if not writer.is_done(part)]:
+        folder = writer.directory / "shards"
+        if (latest := max(path.stat().st_mtime_ns for path in (folder, *folder.glob("rank-*")))) != seen:
+            seen, since = latest, time.monotonic()
+        if time.monotonic() - since > LOST_AFTER:
+            raise FailedError(
+                f"{len(missing)} of {num_parts} shards are missing, and no process has written for {LOST_AFTER:g} "
+                "seconds: a process was lost, or never started. What is written is whole, and the same command goes on"
+            )
+        time.sleep(1)
+
+
+def sign_of_life(writer: FeatureWriter, rank: int) -> None:
+    """Touch a file for the process that waits for the others; `FeatureWriter.finish` removes it."""
+    (writer.directory / "shards" / f"rank-{rank}{TEMPORARY_SUFFIX}").touch()
 
 
 def main(argv: list[str] | None = None) -> int:

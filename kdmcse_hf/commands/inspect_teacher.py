@@ -19,13 +19,14 @@ import numpy as np
 
 from ..data.captions import FEATURES, load_captions
 from ..data.text import load_rows
-from ..errors import InputError
 from ..features.caption_features import CaptionFeatures
 from ..features.store import FeatureStore
+from ..ranges import Range
 from ..teacher import analysis, plots
 from ..teacher.plots import PAPER_THRESHOLD, TITLES
 from ..teacher.report import name_reported_images, summarise_ranks, threshold_report, verdict_report
-from .exit_status import CommandParser, exit_status, program_name
+from .exit_status import AT_LEAST_1, SEED, CommandParser, exit_status, program_name, ranged
+from .outputs import check_folder
 
 WORST_PRINTED = 5  # of the worst pairs; inspection.json has as many as `examples`
 
@@ -41,19 +42,32 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         type=pathlib.Path,
         help="where to write (inspection inside a feature directory or saved dataset, otherwise beside DIR)",
     )
-    parser.add_argument("--batch_size", type=int, default=64, help="training batch that is filtered (%(default)s)")
-    parser.add_argument("--num_batches", type=int, default=500, help="random batches to look at (%(default)s)")
     parser.add_argument(
-        "--quantile", type=float, default=0.999, help="of negatives, that a threshold keeps (%(default)s)"
+        "--batch_size",
+        type=ranged(Range(type=int, least=2)),
+        default=64,
+        help="training batch that is filtered (%(default)s)",
     )
-    parser.add_argument("--max_images", type=int, default=30_000, help="images to rank, at most (%(default)s)")
-    parser.add_argument("--examples", type=int, default=20, help="pairs to show of each kind (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random batches (%(default)s)")
-    arguments = parser.parse_args(argv)
-    for name, least in (("batch_size", 2), ("num_batches", 1), ("max_images", 1), ("examples", 0)):
-        if getattr(arguments, name) < least:
-            parser.error(f"--{name} {getattr(arguments, name)}: at least {least}")
-    return arguments
+    parser.add_argument(
+        "--num_batches", type=ranged(AT_LEAST_1), default=500, help="random batches to look at (%(default)s)"
+    )
+    parser.add_argument(
+        "--quantile",
+        type=ranged(Range(above=0, below=1)),
+        default=0.999,
+        help="of negatives, that a threshold keeps (%(default)s)",
+    )
+    parser.add_argument(
+        "--max_images", type=ranged(AT_LEAST_1), default=30_000, help="images to rank, at most (%(default)s)"
+    )
+    parser.add_argument(
+        "--examples",
+        type=ranged(Range(type=int, least=0)),
+        default=20,
+        help="pairs to show of each kind (%(default)s)",
+    )
+    parser.add_argument("--seed", type=ranged(SEED), default=0, help="of the random batches (%(default)s)")
+    return parser.parse_args(argv)
 
 
 def load_features(directory: str) -> CaptionFeatures:
@@ -79,10 +93,8 @@ def output_folder(arguments: argparse.Namespace) -> pathlib.Path:
         folder = directory / "inspection"
     elif folder is None:
         folder = directory.with_name(f"{directory.name}-inspection")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output_dir {folder} cannot be made: {error}. Give another one") from error
+    check_folder(folder, "--output_dir")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 

@@ -14,7 +14,8 @@ from ..errors import FailedError
 from ..hub.failure_note import remove_note
 from ..hub.push import push_repository
 from ..hub.worker_client import Target
-from .exit_status import CommandParser, exit_status, program_name
+from ..ranges import Range
+from .exit_status import CommandParser, exit_status, program_name, ranged
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +32,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("repo_id", metavar="REPO_ID", help="repository on the Hub; made if it is not there")
     parser.add_argument("--revision", default="main", help="branch; made if it is not there (default: main)")
     parser.add_argument("--private", action="store_true", default=None, help="make the repository a private one")
-    parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for sending (default: 1200)")
+    parser.add_argument(
+        "--timeout", type=ranged(Range(above=0)), default=1200.0, help="seconds for sending (default: 1200)"
+    )
     return parser.parse_args(argv)
 
 

@@ -14,6 +14,7 @@ import pathlib
 
 from ..report.page import write_report
 from .exit_status import CommandParser, exit_status, program_name
+from .outputs import check_file
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,5 +43,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Write the page, and say where it is."""
     folder = pathlib.Path(arguments.directories[0]) if len(arguments.directories) == 1 else pathlib.Path()
-    path = write_report(arguments.directories, arguments.output or folder / "report.html", arguments.pairs)
+    output = arguments.output or folder / "report.html"
+    if folder.is_dir():  # else the folder itself is what is missed
+        check_file(output, "--output")
+    path = write_report(arguments.directories, output, arguments.pairs)
     print(f"wrote {path}")

@@ -12,7 +12,6 @@ import contextlib
 import pathlib
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -47,6 +46,7 @@ from ..training.trainer import KDMCSETrainer
 from ..training.training_args import KDMCSETrainingArguments
 from .closing import closing_lines
 from .exit_status import STOPPED_BY_CTRL_C, exit_status, is_out_of_memory, program_name
+from .outputs import check_folder
 from .short_logs import show_short_logs
 from .train_arguments import DataArguments, ModelArguments, explicit_keys, parse
 
@@ -137,7 +137,7 @@ def build_trainer(
     model_arguments: ModelArguments, data: DataArguments, training: KDMCSETrainingArguments, recipe: dict
 ) -> KDMCSETrainer:
     """Everything that can be refused is refused here, before training starts. `recipe` holds the keys given."""
-    check_writable(training.output_dir)
+    check_folder(training.output_dir, "--output_dir")
     set_seed(training.seed)
     # What can be refused at once is refused before minutes of reading data.
     columns = objective_class(model_arguments.objective).teacher_columns
@@ -189,16 +189,6 @@ def load_pairs(source: str | None) -> datasets.Dataset | None:
     return pairs
 
 
-def check_writable(output_dir: str) -> None:
-    """A folder that nothing can be written to is better found now than at the first checkpoint."""
-    path = pathlib.Path(output_dir).absolute()
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
-    try:
-        tempfile.TemporaryFile(dir=existing).close()
-    except OSError as error:
-        raise InputError(f"output_dir {output_dir} cannot be written to: {error}. Take another one") from error
-
-
 def run(trainer: KDMCSETrainer) -> dict[str, float]:
     """Train, restore the best checkpoint, score it again and leave one repository in `output_dir`."""
     args = trainer.args
@@ -225,8 +215,10 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
         metrics |= trainer.evaluate()
     trainer.save_state()
     trainer.save_metrics("all", metrics, combined=False)
+    trainer.save_model(_internal_call=True)  # before the card, without which it is a model all the same
     trainer.create_model_card()
-    trainer.save_model()  # last, since it pushes what is there where push_to_hub says so
+    if args.push_to_hub:
+        trainer.push_to_hub()
     return metrics
 
 

@@ -5,7 +5,8 @@ transformers asks at a terminal where it is left out.
 """
 
 import contextlib
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterable, Iterator
 
 import torch
 from transformers import (
@@ -18,7 +19,9 @@ from transformers import (
 )
 
 from ..errors import InputError
+from .directions import check_directions
 from .repository_parts import check_parts
+from .token_limit import token_limit
 
 # Weights that may be missing, since they change no sentence embedding: of the pooler behind the last hidden states,
 # which is not used, and BatchNorm's counters, which older checkpoints lack.
@@ -37,7 +40,7 @@ def load_errors(name: str, part: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, MemoryError, torch.OutOfMemoryError, InputError):
+    except (InputError, ImportError, MemoryError, torch.OutOfMemoryError):
         raise
     except OSError as error:
         raise FileNotFoundError(f"no {part} can be had at {name!r}: {error}") from error
@@ -74,13 +77,14 @@ def load_text_encoder(name: str, **options) -> PreTrainedModel:
     """A text encoder with all of its weights, as `load_model` gives it.
 
     Raises:
-        ValueError: a model of another kind, such as an encoder with a decoder; else see `load_model`.
+        ValueError: a model of another kind, such as an encoder with a decoder or a causal one; else see `load_model`.
     """
     source = {key: options[key] for key in HUB_OPTIONS if key in options}
     if load_config(name, **source).is_encoder_decoder:  # before its parts are made, which may name code of their own
         raise _no_text_encoder(f"{name} holds an encoder with a decoder")
     encoder = load_model(name, **options)
     hidden_size(encoder)
+    check_directions(encoder, name)
     return encoder
 
 
@@ -96,10 +100,13 @@ def load_model(name: str, **options) -> PreTrainedModel:
 
     Raises:
         FileNotFoundError: see `load_errors`.
-        ValueError: weights are missing, of another shape, NaN or infinite; else see `load_errors`.
+        ValueError: weights are missing, of another shape, NaN or infinite, of layers that the configuration does not
+            have, or no safetensors; else see `load_errors`.
     """
+    _refuse_pickle(pathlib.Path(name, options.get("subfolder", "")))
+    options = {"use_safetensors": True, "output_loading_info": True, **options}
     with load_errors(name, "model"):
-        model, found = AutoModel.from_pretrained(name, trust_remote_code=False, output_loading_info=True, **options)
+        model, found = AutoModel.from_pretrained(name, trust_remote_code=False, **options)
     missing = sorted(
         key for key in found["missing_keys"] if not (key.startswith(_NOT_NEEDED) or key.endswith(_COUNTERS))
     )
@@ -108,12 +115,42 @@ def load_model(name: str, **options) -> PreTrainedModel:
             f"{name} lacks {len(missing)} weights of the {type(model).__name__} that its config.json describes, which "
             f"would be random: {', '.join(missing[:3])}{' ...' * (len(missing) > 3)}. Fetch the repository again"
         )
+    if further := _further_layers(model, found["unexpected_keys"]):
+        raise InputError(
+            f"{name} holds weights of layers that its config.json does not have, such as {further[0]}: take the "
+            "config.json that the weights were saved with"
+        )
     for key, weight in model.named_parameters():
         if not (weight.is_meta or weight.isfinite().all()):
             raise InputError(
                 f"{name} holds NaN or infinite values in {key}: fetch it again, or take another checkpoint"
             )
     return model
+
+
+def _refuse_pickle(folder: pathlib.Path) -> None:
+    """Raise InputError where a local repository's weights are there as pickle alone."""
+    pickles = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"{folder} holds its weights in {pickles[0]}, a pickle, which is never loaded: only safetensors are. "
+            "Fetch model.safetensors, or write it with transformers by AutoModel.from_pretrained and save_pretrained; "
+            "recipes/import_checkpoint.py converts checkpoints of the released SimCSE, MCSE and KDMCSE code"
+        )
+
+
+def _further_layers(model: PreTrainedModel, unexpected: Iterable[str]) -> list[str]:
+    """Unused weights of a stack of layers that the model has, but fewer of."""
+    stacks = {name: len(module) for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)}
+    prefix = f"{model.base_model_prefix}."
+    found = []
+    for key in sorted(unexpected):
+        for name, layers in stacks.items():
+            stack, _, rest = key.removeprefix(prefix).partition(f"{name}.")
+            number = rest.partition(".")[0]
+            if not stack and number.isdecimal() and int(number) >= layers:
+                found.append(key)
+    return found
 
 
 def hidden_size(encoder: PreTrainedModel) -> int:
@@ -128,8 +165,8 @@ def hidden_size(encoder: PreTrainedModel) -> int:
     return width
 
 
-def _no_text_encoder(found: str) -> ValueError:
-    return ValueError(
+def _no_text_encoder(found: str) -> InputError:
+    return InputError(
         f"{found}: one that maps input_ids to last_hidden_state is needed, such as BERT, RoBERTa, DistilBERT, MPNet "
         "or ModernBERT"
     )
@@ -164,7 +201,8 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
         name: where the tokenizer is from, for messages; by default what it says itself.
 
     Raises:
-        ValueError: there are no words, or an id is beyond the model's vocabulary.
+        ValueError: there are no words, an id is beyond the model's vocabulary, or the model has no positions for a
+            word beside the special tokens.
     """
     name = name or tokenizer.name_or_path or "the model"
     vocabulary = tokenizer.get_vocab()
@@ -182,4 +220,10 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
         raise InputError(
             f"the tokenizer of {name} has token ids up to {highest}, the {type(model).__name__} has embeddings for "
             f"0 to {rows - 1}: take the tokenizer that the model was trained with"
+        )
+    if model is not None and (limit := token_limit(model, tokenizer)) <= len(tokenizer("")["input_ids"]):
+        raise InputError(
+            f"the {type(model).__name__} of {name} takes {limit} tokens with its tokenizer, no word beside the "
+            "special ones: max_position_embeddings of config.json, or model_max_length of tokenizer_config.json, is "
+            "too small"
         )

@@ -79,7 +79,10 @@ def export_onnx(model: str, output: pathlib.Path, pooling: str | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     names = input_names(encoder, tokenizer.model_input_names)
     batches = [tokenizer(texts, padding=True, return_tensors="pt").to(encoder.device) for texts in PROBES]
-    export_graph(module, {name: batches[1][name] for name in names}, path)
+    try:
+        export_graph(module, {name: batches[1][name] for name in names}, path)
+    except torch.onnx.OnnxExporterError as error:
+        raise FailedError(f"torch cannot export a {type(encoder).__name__}: {error}") from error
     difference = largest_difference(module, names, batches, path)
     if difference > TOLERANCE:
         path.unlink()

@@ -104,7 +104,7 @@ def _probe(encoder: PreTrainedModel) -> PackingPlan:
     padding_idx = _padding_idx(encoder)
     input_ids, lengths = _two_sentences(encoder, padding_idx)
     packed = _Watched(Spans.of(lengths, encoder.device), kernel_for(encoder.device.type, torch.float32))
-    with _evaluating(encoder) as encode:
+    with evaluating(encoder) as encode:
         mask = torch.arange(lengths[0], device=encoder.device) < torch.tensor(lengths, device=encoder.device)[:, None]
         padded = encode(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state
         encoder.set_attn_implementation(PACKED_SDPA)
@@ -165,7 +165,7 @@ def _agree(states: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def _evaluating(encoder: PreTrainedModel) -> Iterator[Callable]:
+def evaluating(encoder: PreTrainedModel) -> Iterator[Callable]:
     """The encoder as a function, in float32 and without dropout, gradients and autocast; it stays as it was."""
     modes = [(module, module.training) for module in encoder.modules()]
     encoder.eval()

@@ -44,6 +44,8 @@ def load_hub_task(task: str, split: str) -> Subsets:
         dataset = datasets.load_dataset(repository, revision=revision, split=split)
     except ConnectionError as error:
         raise ConnectionError(f"{error}: give SentEval's data directory (as data, in training as stsb_path)") from None
+    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise InputError(f"{repository} of the Hub cannot be read: {error}: give SentEval's data directory") from error
     rows = zip(dataset["sentence1"], dataset["sentence2"], dataset["score"], strict=True)
     pairs = [
         (_words(first), _words(second), parse_score(score, repository, row, 0, 5))

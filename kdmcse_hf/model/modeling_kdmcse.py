@@ -12,6 +12,7 @@ from transformers.initialization import normal_, zeros_
 from transformers.utils import ModelOutput, logging
 
 from ..encoding.declared_pooling import find_pooling, write_sentence_transformers_files
+from ..encoding.directions import check_directions
 from ..encoding.embed import embed_sentences
 from ..encoding.loading import HUB_OPTIONS, hidden_size, load_config, load_text_encoder
 from ..encoding.support import packing_support
@@ -168,6 +169,8 @@ class KDMCSEModel(PreTrainedModel):
             made = load_text_encoder(encoder, dtype=dtype, revision=revision, subfolder=subfolder)
         else:
             made = encoder
+            hidden_size(made)
+            check_directions(made, "encoder")
         return cls(KDMCSEConfig.of(made.config, _checked(config_overrides)), made)
 
     @classmethod

@@ -336,8 +336,8 @@ def _import(place: str, source: str) -> Any:
             raise FileNotFoundError(f"there is no file {place}")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    except (ImportError, FileNotFoundError) as error:
-        raise InputError(f"objective {source} cannot be imported: {error}") from error
+    except Exception as error:  # of the user's own code
+        raise InputError(f"objective {source} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
 

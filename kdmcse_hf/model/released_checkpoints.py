@@ -16,11 +16,10 @@ Supervised SimCSE embeds through its head; here, as in training, the head is lef
 import pathlib
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
-from ..encoding.loading import load_config
+from ..encoding.loading import load_config, load_errors
 from ..errors import InputError
 from .configuration_kdmcse import KDMCSEConfig
 from .modeling_kdmcse import KDMCSEModel
@@ -66,15 +65,11 @@ def _read_weights(directory: pathlib.Path) -> State:
         raise FileNotFoundError(f"{directory} has no config.json: give the folder that the released code wrote")
     for name in WEIGHTS_NAMES:
         if (directory / name).is_file():
-            return _load_safe(directory / name) if name.endswith(".safetensors") else _load(directory / name)
+            if not name.endswith(".safetensors"):
+                return _load(directory / name)
+            with load_errors(str(directory), name):
+                return load_file(directory / name)
     raise FileNotFoundError(f"{directory} has no {' and no '.join(WEIGHTS_NAMES)}: one of them holds the encoder")
-
-
-def _load_safe(path: pathlib.Path) -> State:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path} is no whole safetensors file: {error}. Fetch it again") from error
 
 
 def _load(path: pathlib.Path) -> dict:
@@ -116,7 +111,8 @@ def _linear(state: State, prefix: str) -> State:
 
 
 def _encoder(directory: pathlib.Path, state: State, head: State) -> PreTrainedModel:
-    encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
+    with load_errors(str(directory), "model"):
+        encoder = AutoModel.from_config(load_config(str(directory)), trust_remote_code=False)
     own = encoder.state_dict()
     state = {**state, **{name: tensor for name, tensor in _pooler(head).items() if name in own}}
     unexpected = [name for name in state if name not in own or own[name].shape != getattr(state[name], "shape", None)]

@@ -7,11 +7,11 @@ of their own, whose checksum the configuration keeps: without it, heads that got
 import pathlib
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers.utils import cached_file
 
 from .. import files
+from ..encoding.loading import load_errors
 from ..errors import InputError
 
 HEADS_NAME = "kdmcse_heads.safetensors"
@@ -44,7 +44,5 @@ def load_heads(repository: str | pathlib.Path, sha256: str | None, **hub_kwargs)
             f"{HEADS_NAME} of {repository} is not the file that its config.json was saved with "
             f"(SHA-256 {files.sha256(path)[:12]}..., expected {str(sha256)[:12]}...). {remedy}"
         )
-    try:
+    with load_errors(str(repository), "heads"):
         return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{HEADS_NAME} of {repository} is no whole safetensors file: {error}. {remedy}") from None

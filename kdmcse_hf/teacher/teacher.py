@@ -70,7 +70,7 @@ class Teacher:
             # Always the Pillow backend: torchvision, where it is installed, rounds differently when it resizes.
             with load_errors(name, "image processor"):
                 image_processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
-            model = load_model(name, dtype=dtype, use_safetensors=True).to(device)  # type: ignore[arg-type]
+            model = load_model(name, dtype=dtype).to(device)  # type: ignore[arg-type]
             tokenizer = load_tokenizer(name, model) if config.model_type in FAMILIES else None
         except FileNotFoundError as error:
             raise InputError(f"teacher {name} cannot be loaded, as a directory or from the Hub: {error}") from error
@@ -79,7 +79,10 @@ class Teacher:
             raise ImportError(
                 f"teacher {name} needs a package that is missing: pip install 'kdmcse_hf[{extra}]' ({error})"
             ) from error
-        return cls(name, model, image_processor, tokenizer)
+        with load_errors(name, "image processor"):
+            teacher = cls(name, model, image_processor, tokenizer)
+            teacher.image_dim, teacher.text_dim  # noqa: B018 - measured now, with parts that may not go together
+        return teacher
 
     @cached_property
     def image_dim(self) -> int:

@@ -1,5 +1,6 @@
 """What is allowed for the arguments that `transformers.TrainingArguments` declares; it checks few of them itself."""
 
+import copy
 import importlib.util
 import json
 import math
@@ -108,9 +109,14 @@ def check_optimizer(args: TrainingArguments) -> None:
         if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
             return  # what makes it needs a whole model
         optimizer = kind([weight], **options)
+        is_unused = (
+            bool(args.optim_args) and options == Trainer.get_optimizer_cls_and_kwargs(_without_options(args))[1]
+        )
     except (ValueError, TypeError, KeyError, AttributeError, AssertionError, RuntimeError) as error:
         found = f"{args.optim} with optim_args {args.optim_args!r}"
         raise InputError(f"optim is {found}, which cannot be made: {error}", "optim") from error
+    if is_unused:
+        raise InputError(f"optim_args is {args.optim_args!r}: {args.optim} takes none of them", "optim_args")
     if not isinstance(args.lr_scheduler_kwargs, dict | None):
         raise InputError.of("lr_scheduler_kwargs", args.lr_scheduler_kwargs, "an object in JSON")
     try:
@@ -121,12 +127,18 @@ def check_optimizer(args: TrainingArguments) -> None:
             f"made: {error}",
             "lr_scheduler_kwargs",
         ) from error
-    if not all(math.isfinite(rate) for rate in rates):
+    if rates[0] <= 0 or not all(math.isfinite(rate) and rate >= 0 for rate in rates):
         raise InputError(
             f"lr_scheduler_kwargs is {args.lr_scheduler_kwargs!r}, with which {args.lr_scheduler_type} comes to "
             f"learning rates of {rates}",
             "lr_scheduler_kwargs",
         )
+
+
+def _without_options(args: TrainingArguments) -> TrainingArguments:
+    plain = copy.copy(args)
+    plain.optim_args = None
+    return plain
 
 
 def _tried_rates(args: TrainingArguments, optimizer: torch.optim.Optimizer) -> list[float]:

@@ -31,7 +31,10 @@ def changed_keys(words: list[str]) -> dict:
     pairs = [word.partition("=") for word in words]
     if unknown := [key for key, equals, _ in pairs if key not in known or not equals]:
         raise InputError(f"--set {unknown[0]}: KEY=VALUE is needed, with a key that recipes/train.py --help lists")
-    changes = {key: yaml.safe_load(value) for key, _, value in pairs}
+    try:
+        changes = {key: yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {' '.join(words)}: a value is no YAML: {error}") from error
     refuse_tokens(changes, "each run's config.yaml")
     return changes
 

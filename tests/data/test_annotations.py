@@ -39,6 +39,9 @@ def by_image(captions) -> list[list[str]]:
     return [found[image] for image in sorted(found)]
 
 
+NO_TRAINING = '{"images": [{"split": "val", "filename": "a", "sentences": []}]}'
+
+
 class TestAnnotationFiles:
     def test_entities_gives_its_training_split(self, flickr):
         folder, captions = flickr

@@ -14,13 +14,26 @@ import torch
 from paths import ROOT
 from safetensors.torch import load_file, save_file
 from tiny_teachers import draw_imagefolder, make_teacher
-from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, T5Config, ViTConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    CLIPTextConfig,
+    GPT2Config,
+    LlamaConfig,
+    RobertaConfig,
+    T5Config,
+    ViTConfig,
+)
 
 from kdmcse_hf import KDMCSEConfig, KDMCSEModel, KDMCSETrainer, KDMCSETrainingArguments
 from kdmcse_hf.commands import evaluate, export_onnx, extract_features, train
 from kdmcse_hf.encoding.declared_pooling import find_pooling
+from kdmcse_hf.encoding.directions import check_directions
 from kdmcse_hf.encoding.loading import check_tokenizer, load_text_encoder, load_tokenizer
 from kdmcse_hf.encoding.sentence_encoder import SentenceEncoder
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.hub.repository_files import check_repository
 from kdmcse_hf.model.released_checkpoints import load_released
 from kdmcse_hf.teacher.teacher import Teacher
@@ -69,6 +82,22 @@ def of_garbage(name: str, content: str = '{"a":') -> Damage:
     return lambda folder: (folder / name).write_text(content)
 
 
+def change_config(folder: pathlib.Path, **changes) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def as_pickle(folder: pathlib.Path) -> None:
+    path = folder / "model.safetensors"
+    torch.save(load_file(path), folder / "pytorch_model.bin")
+    path.unlink()
+
+
+def short_tokenizer(folder: pathlib.Path) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 2}))
+
+
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "no tokenizer": (without_tokenizer, "has no tokenizer"),
     "tokenizer of more words": (larger_tokenizer, "token ids up to"),
@@ -76,6 +105,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "NaN weights": (with_nan, "holds NaN or infinite values"),
     "weights of another shape": (of_other_shape, "the model of"),
     "weights cut short": (cut_short, "the model of"),
+    "weights as pickle": (as_pickle, "a pickle, which is never loaded"),
+    "no room for a word": (short_tokenizer, "no word beside the special ones"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model can be had"),
     "garbage in tokenizer.json": (
         of_garbage("tokenizer.json"),
@@ -86,8 +117,37 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "tokenizer_config.json: its content is [1], an object is needed",
     ),
     "garbage in config.json": (of_garbage("config.json"), "configuration"),
-    "list as config.json": (of_garbage("config.json", "[]"), "config.json: its content is [], an object is needed"),
+    "list as config.json": (of_garbage("config.json", "[]"), "its content is [], an object is needed"),
 }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_position_embeddings": 20}, "cannot be loaded"),  # the weights have 40
+        ({"num_hidden_layers": 0}, "layers that its config.json does not have, such as encoder.layer.0"),
+        ({"num_attention_heads": 3}, "cannot be loaded"),
+        ({"vocab_size": 30}, "cannot be loaded"),
+        ({"intermediate_size": 25}, "cannot be loaded"),
+        ({"hidden_act": "gelo"}, "cannot be loaded"),
+        ({"hidden_size": "16"}, "cannot be loaded"),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_one_message(changes, message, tmp_path):
+    folder = tiny.encoder_directory(tmp_path)
+    change_config(tmp_path, **changes)
+    for load in (SentenceEncoder.from_pretrained, KDMCSEModel.from_encoder):
+        with pytest.raises(InputError, match=message):
+            load(folder)
+
+
+def test_too_few_positions_are_found_before_a_sentence_is_encoded(tmp_path):
+    """RoBERTa's numbers begin after the padding's, so that four positions hold two tokens."""
+    config = RobertaConfig(**{**tiny.CONFIGS["roberta"].to_dict(), "max_position_embeddings": 4})
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="takes 2 tokens with its tokenizer, no word beside the special ones"):
+        SentenceEncoder.from_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize("value", [None, 3, [], "cls"])
@@ -141,7 +201,48 @@ def extract_command(files: pathlib.Path) -> int:
     return extract_features.main(["--teacher", str(files / "teacher"), *dataset])
 
 
-COMMANDS = (train_command, evaluate_command, export_command, extract_command)
+COMMANDS_OF_ENCODERS = (train_command, evaluate_command, export_command)
+COMMANDS = (*COMMANDS_OF_ENCODERS, extract_command)
+
+
+_SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+CAUSAL = {
+    "gpt2": GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=40),
+    "llama": LlamaConfig(**_SIZES, vocab_size=40),
+    "clip": CLIPTextConfig(**_SIZES, vocab_size=40),
+}
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("command", COMMANDS_OF_ENCODERS)
+def test_causal_models_are_refused_at_the_start(command, family, files, capsys):
+    """Their first token is the same in all sentences, which shows as a collapse after minutes."""
+    for path in (files / "files/encoder").glob("*.safetensors"):
+        path.unlink()
+    AutoModel.from_config(CAUSAL[family]).save_pretrained(files / "files/encoder")
+    assert command(files) == 2
+    assert "a causal model: a token sees those before it alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_causal_model_in_memory_is_refused_too(family):
+    with pytest.raises(InputError, match="a causal model"):
+        KDMCSEModel.from_encoder(AutoModel.from_config(CAUSAL[family]), objective="simcse")
+
+
+@pytest.mark.parametrize("family", tiny.CONFIGS)
+def test_encoders_of_both_directions_are_not_refused(family):
+    encoder = tiny.encoder(family).train()
+    check_directions(encoder, family)
+    assert encoder.training, "it stays as it was"
+
+
+@pytest.mark.parametrize("config", [T5Config(d_model=8, num_heads=2), ViTConfig(hidden_size=8, num_attention_heads=2)])
+@pytest.mark.parametrize("command", COMMANDS_OF_ENCODERS)
+def test_models_of_other_kinds_are_refused_by_each_command(command, config, files, capsys):
+    AutoModel.from_config(config).save_pretrained(files / "files/encoder")
+    assert command(files) == 2
+    assert "one that maps input_ids to last_hidden_state is needed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

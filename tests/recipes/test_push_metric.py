@@ -85,7 +85,7 @@ def test_what_went_wrong_is_one_line(monkeypatch, capsys, error, status):
     monkeypatch.setattr(push_metric, "HfApi", FailingApi)
     assert push_metric.main(["someone/sts"]) == status
     assert capsys.readouterr().err.splitlines() == [
-        "push_metric.py: no token" if status == 2 else "push_metric.py: not pushed: no network"
+        "push_metric.py: no token" if status == 2 else "push_metric.py: no network"
     ]
 
 

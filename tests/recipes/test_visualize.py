@@ -61,8 +61,8 @@ def test_the_papers_triples(shared):
     ("flags", "reason"),
     [
         (["b", "c"], "one or two models, found 3"),
-        (["--views", "1"], "--views must be at least 2"),
-        (["--views", "10", "--perplexity", "20"], "--perplexity between 0 and twice --views"),
+        (["--views", "1"], "--views: found '1', a whole number of at least 2 is needed"),
+        (["--views", "10", "--perplexity", "20"], "--perplexity must be below twice --views"),
         (["--output", "a.txt"], "--output a.txt: the suffix must be one of .png"),
     ],
 )

@@ -1,15 +1,18 @@
 """recipes/extract_features.py: right features whatever the batches, processes, damage and interruptions."""
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
 import pathlib
 import shutil
 import signal
+import time
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import warm
@@ -147,6 +150,71 @@ def test_a_shard_of_another_teacher_is_redone(data, tmp_path):
         shutil.copy(tmp_path / "other" / file, tmp_path / "out" / file)
     assert extract(data, tmp_path / "out") == 0
     assert contents(tmp_path / "out") == contents(data / "whole")
+
+
+def test_a_process_that_was_lost_is_not_waited_for_without_end(data, tmp_path, monkeypatch, capsys):
+    """The first of two processes has written its half; what the other one writes, or touches, keeps it waiting."""
+    monkeypatch.setattr(extract_features, "LOST_AFTER", 0.05)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    naps = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) < 4:
+            (tmp_path / "out" / "shards" / f"rank-{len(naps)}.tmp").touch()
+        real_sleep(0.1)
+
+    real_sleep = time.sleep
+    monkeypatch.setattr(extract_features.time, "sleep", nap)
+    assert extract(data, tmp_path / "out") == 1
+    assert "2 of 4 shards are missing, and no process has written" in capsys.readouterr().err
+    assert len(naps) == 4, "as long as there were signs of life, and once more"
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert extract(data, tmp_path / "out") == 0
+    assert contents(tmp_path / "out") == contents(data / "whole"), "no sign of life is left"
+
+
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on(data, tmp_path, monkeypatch, capsys):
+    """As the kernel says it, after the first shard."""
+    written = []
+
+    def full(path, mode):
+        written.append(path)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return real(path, mode)
+
+    real = pa.OSFile
+    monkeypatch.setattr(pa, "OSFile", full)
+    assert extract(data, tmp_path / "out") == 1
+    printed = capsys.readouterr().err
+    assert "No space left on device. Make room, then give the same command again" in printed
+    assert "Traceback" not in printed
+    monkeypatch.undo()
+    assert extract(data, tmp_path / "out") == 0
+    assert contents(tmp_path / "out") == contents(data / "whole")
+
+
+@pytest.mark.parametrize("place", ["file", "file/out", "/proc/out"])
+def test_an_output_that_cannot_be_written_to_is_refused_before_the_teacher_is_loaded(
+    place, data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(extract_features, "load_teacher", lambda *_: pytest.fail("the teacher was loaded"))
+    (tmp_path / "file").write_text("in the way")
+    assert extract(data, tmp_path / place) == 2
+    assert f"--output_dir {tmp_path / place} cannot be written to" in capsys.readouterr().err
+
+
+def test_a_teacher_whose_parts_do_not_go_together_is_refused_at_the_start(data, tmp_path, capsys):
+    """Its image processor makes pictures of another size than the model takes, or of none."""
+    for number, size in enumerate(({"height": 16, "width": 16}, {}, "large")):
+        folder = shutil.copytree(data / "siglip", tmp_path / str(number))
+        path = folder / "preprocessor_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "size": size}))
+        assert extract(data, tmp_path / "out", "--teacher", str(folder)) == 2
+        assert str(folder) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_directory_of_other_settings_is_refused(data, tmp_path, capsys):

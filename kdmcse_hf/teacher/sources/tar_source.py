@@ -13,6 +13,7 @@ from ...files import parse_json
 from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+MOST_TARS = 1_000_000  # of a pattern: more is a slip of the keyboard, and would fill the memory with names
 IMAGES_PER_TAR = 1_000_000  # the numbers of a tar file's images begin at a multiple of this
 
 
@@ -79,11 +80,17 @@ def tar_files(dataset: str) -> list[str]:
 
     Raises:
         FileNotFoundError: The pattern matches nothing.
+        ValueError: A range of numbers that is empty or larger than `MOST_TARS`.
     """
     if ".tar" not in pathlib.PurePath(dataset).name:
         return sorted(str(file) for file in pathlib.Path(dataset).glob("*.tar"))
     if braces := re.search(r"\{(\d+)\.\.(\d+)\}", dataset):
         first, last = braces.groups()
+        if max(len(first), len(last)) > 9 or not 0 <= int(last) - int(first) < MOST_TARS:
+            raise InputError(
+                f"dataset {dataset}: {braces.group()} stands for no file, or for more than {MOST_TARS:,}: give the "
+                "first and the last number of those that are there"
+            )
         names = (f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1))
         return [dataset[: braces.start()] + name + dataset[braces.end() :] for name in names]
     filesystem, path = fsspec.core.url_to_fs(dataset)
