@@ -147,7 +147,7 @@ class _YamlLoader(yaml.SafeLoader):
     """Without what says a thing twice or without end: one key twice, of which the last would count, and aliases."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(
                 None, None, "an alias (*name) stands for a value: write the value itself", self.peek_event().start_mark
             )
