@@ -39,7 +39,7 @@ def read_reports(path: str | os.PathLike) -> list[dict]:
     """
     content = read_json(path, (dict, list))
     form = [REPORT] if isinstance(content, list) else REPORT
-    check_form(content, form, f"{path} is no whole report of recipes/evaluate.py")
+    check_form(content, form, f"{path} is not a report of recipes/evaluate.py")
     return content if isinstance(content, list) else [content]
 
 

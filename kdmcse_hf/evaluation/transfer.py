@@ -96,12 +96,12 @@ def evaluate_transfer_task(
     if classifier not in CLASSIFIERS:
         raise InputError(f"classifier is {classifier!r}: one of {', '.join(CLASSIFIERS)} is needed")
     sklearn = scikit_learn()
-    _check_enough(name, splits)
     if classifier == "senteval":
         features = _features(encoder, {key: _by_length(split) for key, split in splits.items()})
         result, predicted = evaluate_by_senteval(features, seed)
         made_by = {"classifier": classifier, "seed": seed}
     else:
+        _check_enough(name, splits)
         features = _features(encoder, splits)
         result, predicted = _evaluate_by_logistic(sklearn, features)
         made_by = {"classifier": classifier}
