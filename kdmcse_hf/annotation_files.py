@@ -4,50 +4,30 @@ The teacher's sources read them with the folder of the images, training on plain
 """
 
 import csv
-import json
 import pathlib
 import re
-from typing import Any
 
 from .errors import InputError
+from .files import Maybe, check_form, parse_json, read_text
 
 # Usual names of the column of captions, tried in this order.
 CAPTION_COLUMN_NAMES = ("captions", "caption", "text", "sentences", "raw", "alt_text")
 _FIRST_KEY = re.compile(r'\s*\{\s*"(images|info|annotations|licenses|dataset|type)"\s*:')
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# Forms of the two kinds of JSON, see `check_form`.
+_KARPATHY = {
+    "images": [
+        {"split": str, "filename": str, "filepath": Maybe(str, null=False), "sentences": [{"raw": Maybe(str)}]}
+    ],
+}
+_COCO = {
+    "images": [{"id": (int, str), "file_name": str}],
+    "annotations": [{"image_id": (int, str), "caption": Maybe(str)}],
+}
+_NEITHER = (
+    "neither COCO's captions (images, annotations) nor a Karpathy split file (images with filename, split and "
+    "sentences)"
+)
 Entry = tuple[str, pathlib.Path, list[str]]  # name, file and captions of an image
-
-
-def read_text(path: pathlib.Path) -> str:
-    """A file's text, without a byte-order mark.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not in UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8: {error}. Save it in UTF-8") from error
-
-
-def parse_json(text: str) -> Any:
-    """The content of a JSON text whose strings can be written again.
-
-    Raises:
-        ValueError: It is not JSON, its lists are too deep in one another, a number is too long, or a string holds half
-            of a surrogate pair, which is no character.
-    """
-    try:
-        content = json.loads(text)
-    except RecursionError:
-        raise InputError("lists or objects are too deep in one another") from None
-    if _SURROGATE.search(text):  # seldom, and slower than reading
-        try:
-            json.dumps(content, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"a string holds {error.object[error.start]!r}, half of a character") from None
-    return content
 
 
 def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]:
@@ -67,10 +47,10 @@ def read_metadata(path: pathlib.Path, caption_column: str | None) -> list[Entry]
         rows = [_parse_line(path, number, line) for number, line in lines if line.strip()]
     captions: dict[str, list] = {}
     for number, row in enumerate(rows, start=1):
-        if not row.get("file_name"):
-            raise InputError(f"{path}, row {number}: no file_name")
+        if not isinstance(name := row.get("file_name"), str) or not name:
+            raise InputError(f"{path}, row {number}: file_name is {name!r:.40}, the name of a file is needed")
         column = find_caption_column(f"{path}, row {number}", list(row), caption_column)
-        captions.setdefault(row["file_name"], []).extend(flatten_captions([row[column]]))
+        captions.setdefault(name, []).extend(flatten_captions([row[column]]))
     return [(name, path.parent / name, found) for name, found in captions.items()]
 
 
@@ -156,16 +136,12 @@ def read_json(path: pathlib.Path, folder: pathlib.Path, split: str | None) -> li
         content = parse_json(text)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
-    try:
-        if "annotations" in content:
-            refuse_split(split, path)
-            return _read_coco(content, folder)
-        return _read_karpathy(content, folder, split)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is neither COCO's captions (images, annotations) nor a Karpathy split file "
-            f"(images with filename, split and sentences): {error!r} in it"
-        ) from error
+    is_coco = isinstance(content, dict) and "annotations" in content
+    check_form(content, _COCO if is_coco else _KARPATHY, f"{path} is {_NEITHER}")
+    if is_coco:
+        refuse_split(split, path)
+        return _read_coco(content, folder)
+    return _read_karpathy(content, folder, split)
 
 
 def _read_karpathy(content: dict, folder: pathlib.Path, split: str | None) -> list[Entry]:

@@ -17,6 +17,10 @@ BUILDERS = {".txt": "text", ".json": "json", ".jsonl": "json", ".csv": "csv", ".
 
 
 DEEPEST_JSON = 64  # objects and lists in one another; Arrow's reader stops at 100, and the whole process at thousands
+# Half of a surrogate pair, which is no character and would be left out unseen.
+_HALF = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F])", re.DOTALL
+)
 _NO_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
 _BRACKETS = re.compile(rb'[\[{]+|[\]}]+|"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -60,6 +64,9 @@ def _check_json(path: pathlib.Path) -> None:
         start = file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
         if start and start[:1] not in b"[{":
             raise InputError(f"it begins with {start[:20]!r}: an object a line, or a list of objects, is needed")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if content.find(b"\\u") >= 0 and (half := _HALF.search(content)):
+                raise InputError(f"a string holds half of a surrogate pair, no character, at byte {half.end()}")
         file.seek(0)
         if _depth_with_strings(file) <= DEEPEST_JSON:
             return

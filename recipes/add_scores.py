@@ -5,13 +5,13 @@ python recipes/add_scores.py MODEL scores.json
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
 from kdmcse_hf.card.results import add_scores
 from kdmcse_hf.commands.exit_status import CommandParser, exit_status
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.evaluation.tables import read_reports
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,14 +24,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the report of one model and put it in its card."""
-    try:
-        report = json.loads(arguments.scores.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"SCORES {arguments.scores} is no JSON: {error}") from error
-    if not isinstance(report, dict) or not report.get("tasks"):
+    reports = read_reports(arguments.scores)
+    if len(reports) != 1 or not reports[0]["tasks"]:
         raise InputError(f"SCORES {arguments.scores}: a report of recipes/evaluate.py on one model is needed")
-    add_scores(arguments.model, report)
-    print(f"{arguments.model / 'README.md'}: {', '.join(report['tasks'])}")
+    add_scores(arguments.model, reports[0])
+    print(f"{arguments.model / 'README.md'}: {', '.join(reports[0]['tasks'])}")
 
 
 if __name__ == "__main__":

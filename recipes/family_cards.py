@@ -6,13 +6,13 @@ python recipes/family_cards.py
 import argparse
 import pathlib
 
-import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from kdmcse_hf.card.recipe import hub_id
 from kdmcse_hf.card.results import PAPER_NOTE, paper_rows
 from kdmcse_hf.evaluation.tables import to_markdown
 from kdmcse_hf.evaluation.tasks import STS_TASKS
+from kdmcse_hf.files import read_yaml
 from kdmcse_hf.model.objectives import OBJECTIVES
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -42,7 +42,7 @@ def family_card(objective: str, student: str) -> ModelCard:
     """The card of all recipes of one objective and student."""
     paths = sorted((ROOT / "recipes" / "configs").glob(f"{objective}-*.yaml"))
     paths = [path for path in paths if student in path.stem.split("-")]
-    recipes = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+    recipes = {path.stem: read_yaml(path) for path in paths}
     values = next(iter(recipes.values()))
     base = values["model_name_or_path"]
     paper = paper_rows(objective, base)

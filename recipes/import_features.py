@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from kdmcse_hf.commands.exit_status import CommandParser, exit_status, ranged
 from kdmcse_hf.commands.outputs import check_folder
+from kdmcse_hf.errors import InputError
 from kdmcse_hf.features.importers import import_images, read_mcse_hdf5, read_released_json
 from kdmcse_hf.features.store import FeatureStore
 from kdmcse_hf.features.writer import FeatureWriter
@@ -60,7 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
     images = (
         read_released_json(arguments.json) if arguments.json else read_mcse_hdf5(arguments.hdf5, arguments.captions)
     )
-    num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
+    with writer.nothing_left():
+        num_shards = import_images(tqdm(images, unit="img"), writer, arguments.images_per_shard)
+        if not num_shards:
+            raise InputError(f"{files[0]} holds no images")
     manifest = writer.finish(num_shards)
     print(f"{manifest['captions']:,} captions of {manifest['images']:,} images in {arguments.output_dir}")
     print(lengths_of(FeatureStore.open(arguments.output_dir)))

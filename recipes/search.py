@@ -9,9 +9,11 @@ Spearman of its run. No test set is read. The study is OUTPUT_DIR/search.db: the
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import pathlib
+import sqlite3
 import sys
 from types import ModuleType
 
@@ -60,7 +62,9 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
     Raises:
         ValueError: the study there has been made with another configuration or other keys.
     """
-    storage = f"sqlite:///{pathlib.Path(trainer.args.output_dir) / 'search.db'}"
+    path = pathlib.Path(trainer.args.output_dir) / "search.db"
+    check_database(path)
+    storage = f"sqlite:///{path}"
     study = optuna.create_study(storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True)
     asked = [find_configuration(words[0]).read_text(encoding="utf-8") if not words[0].startswith("-") else "", *words]
     if study.user_attrs.setdefault("asked", asked) != asked:
@@ -86,6 +90,21 @@ def search(trainer: KDMCSETrainer, optuna: ModuleType, trials: int, words: list[
             pruner=optuna.pruners.NopPruner(),
         )
     return study
+
+
+def check_database(path: pathlib.Path) -> None:
+    """Refuse a file in the study's place that is no whole database; none at all is a new study.
+
+    Raises:
+        ValueError: that is so.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            found = database.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise InputError(f"{path} is no whole study ({found}): remove it, or take another output_dir")
 
 
 def finished_trials(study, optuna: ModuleType) -> list:
@@ -142,6 +161,8 @@ def run(arguments: argparse.Namespace) -> None:
             f"search.py searches the values of objective kdmcse in preset paper, found {model_arguments.objective}, "
             f"{model_arguments.preset}"
         )
+    if training.eval_strategy == "no":
+        raise InputError("eval_strategy is no: a trial's value is the best score of its evaluations, set it to steps")
     trainer = build_trainer(model_arguments, data, training, keys)
     prepare(trainer, model_arguments)
     folder = pathlib.Path(training.output_dir)

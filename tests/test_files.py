@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from kdmcse_hf import files
+from kdmcse_hf.errors import InputError
 
 
 def fork(function: Callable[[], None]) -> int:
@@ -118,3 +119,79 @@ def test_a_lock_is_taken_once_and_free_again_when_its_file_is_closed(tmp_path):
         assert not files.take_lock(second)
     with open(tmp_path / "lock", "w") as again:
         assert files.take_lock(again)
+
+
+FORM = {"tasks": {...: {"spearman": files.NUMBER, "seed": files.Maybe(int)}}, "rows": [str], "on": files.Maybe(bool)}
+WHOLE = {"tasks": {"STS-B": {"spearman": 50, "more": None}, "MR": {"spearman": 1.5, "seed": None}}, "rows": ["a"]}
+
+
+@pytest.mark.parametrize("change", [{}, {"on": True}, {"on": None}, {"more": []}, {"tasks": {}, "rows": []}])
+def test_json_of_the_form_is_read(change, tmp_path):
+    (tmp_path / "a.json").write_text("\ufeff" + json.dumps(WHOLE | change), encoding="utf-8")
+    assert files.read_json(tmp_path / "a.json", FORM) == WHOLE | change
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", r"its content is \[\], an object is needed"),
+        ({"tasks": None}, "tasks is None, an object is needed"),
+        ({"tasks": {"MR": 3}}, "tasks.MR is 3, an object is needed"),
+        ({"tasks": {"MR": {}}}, "tasks.MR has no spearman"),
+        ({"tasks": {"MR": {"spearman": True}}}, "tasks.MR.spearman is True, a number is needed"),
+        ({"tasks": {"MR": {"spearman": 1, "seed": 1.5}}}, "tasks.MR.seed is 1.5, a whole number is needed"),
+        ({"rows": ["a", 3]}, r"rows\[1\] is 3, a text is needed"),
+        ({"rows": "a"}, "rows is 'a', a list is needed"),
+        ({"on": 1}, "on is 1, true or false is needed"),
+        ("", "is no JSON"),
+        ('{"tasks": ', "was not written to its end"),
+        ("[" * 100_000, "too deep"),
+        ("9" * 5000, "digits"),
+        ('"\\ud800"', "half of a character"),
+        (b"caf\xe9", "not text in UTF-8"),
+    ],
+)
+def test_json_of_another_form_is_one_error_with_file_and_key(content, message, tmp_path):
+    content = json.dumps(WHOLE | content) if isinstance(content, dict) else content
+    path = tmp_path / "a.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as error:
+        files.read_json(path, FORM)
+    assert str(path) in str(error.value)
+
+
+def test_null_counts_as_absent_only_where_the_form_says_so(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": null}')
+    assert files.read_json(tmp_path / "a.json", {"a": files.Maybe(dict)}) == {"a": None}
+    with pytest.raises(InputError, match="a is None, an object is needed"):
+        files.read_json(tmp_path / "a.json", {"a": files.Maybe(dict, null=False)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' stands there twice: keep one"),
+        ("a: {b: 1, b: 2}\n", "the key 'b' stands there twice"),
+        ("a: &x [1]\nb: *x\n", "an alias"),
+        ("a: &x [*x]\n", "an alias"),
+        ("[1]: 2\n", "a key is no word"),
+        ("- a\n", "its content is .*, an object is needed"),
+        ("a: [", "is no YAML"),
+        ("a: 2020-99-99\n", "is no YAML"),
+        ("a: !!python/name:os.getcwd\n", "is no YAML"),
+        ("a: " + "[" * 5000, "too deep"),
+    ],
+)
+def test_yaml_that_says_nothing_certain_is_one_error_with_the_file(text, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        files.read_yaml(tmp_path / "a.yaml")
+    assert "a.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_yaml_is_read(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: 1\nb: {a: [x, null]}\n")
+    assert files.read_yaml(tmp_path / "a.yaml") == {"a": 1, "b": {"a": ["x", None]}}
+    (tmp_path / "a.yaml").write_text("# nothing\n")
+    assert files.read_yaml(tmp_path / "a.yaml") == {}

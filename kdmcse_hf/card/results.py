@@ -1,6 +1,5 @@
 """Scores in a model card: tables beside the paper's, `model-index` metadata, `.eval_results` files."""
 
-import json
 import pathlib
 import shutil
 from typing import Any
@@ -8,11 +7,13 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard
 
+from ..encoding.repository_parts import read_part
 from ..errors import InputError
 from ..evaluation.mteb_sets import REPOSITORIES
 from ..evaluation.paper_results import FROM_MCSE
 from ..evaluation.tables import Table, build_tables, to_markdown
 from ..evaluation.tasks import STS_DEV, STS_TASKS, TRANSFER_TASKS, classifier_of
+from ..files import check_form, read_text
 from ..model.objectives import OBJECTIVES
 
 PAPER_NOTE = (
@@ -49,12 +50,17 @@ def add_scores(directory: str | pathlib.Path, report: dict) -> None:
     path = pathlib.Path(directory, "README.md")
     if not path.is_file():
         raise FileNotFoundError(f"{directory} has no README.md: give the folder that training wrote")
-    card: Any = ModelCard.load(path)
+    text = read_text(path)
+    try:
+        card: Any = ModelCard(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} has metadata that cannot be read: {' '.join(str(error).split())}") from None
     head, found, rest = card.text.partition(_START)
     tail = rest.partition(_END)[2]
     if not (found and tail):
         raise InputError(f"{path} has no lines {_START} and {_END}, between which the results stand")
-    config = json.loads(pathlib.Path(directory, "config.json").read_text(encoding="utf-8"))["kdmcse"]
+    config = read_part(pathlib.Path(directory, "config.json"), "config.json").get("kdmcse") or {}
+    check_form(config, {"pooling": str, "objective": str}, f"{directory}/config.json", "kdmcse")
     _check_report(report, pathlib.Path(directory), config["pooling"])
     card.data.model_name = card.data.model_name or pathlib.Path(directory).resolve().name
     rows = paper_rows(config["objective"], card.data.base_model)

@@ -7,7 +7,6 @@ kdmcse_hf.commands.evaluate`, or the recipe) the sentences are shared out over t
 """
 
 import argparse
-import json
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from ..encoding.sentence_encoder import SentenceEncoder
 from ..errors import InputError
 from ..evaluation.senteval_protocol import SEED
 from ..evaluation.sts import evaluate_sts_task, load_sts_task
-from ..evaluation.tables import build_tables, to_latex, to_markdown, to_text
+from ..evaluation.tables import build_tables, read_reports, to_latex, to_markdown, to_text
 from ..evaluation.tasks import CLASSIFIERS, GROUPS, STS_TASKS, TASKS, TRANSFER_TASKS, classifier_of
 from ..evaluation.transfer import evaluate_transfer_task, load_transfer_task, scikit_learn
 from ..ranges import SEED as SEEDS
@@ -45,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in names}
     for model in arguments.models:
         find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
-    reports = read_reports(arguments)
+    reports = read_reports(arguments.output_json) if arguments.resume and arguments.output_json.is_file() else []
     classifier = {"classifier": arguments.classifier}
     if arguments.classifier == "senteval":
         classifier["seed"] = arguments.classifier_seed
@@ -146,21 +145,6 @@ def score_tasks(encoder: SentenceEncoder, tasks: dict, done: dict, classifier: d
             yield name, evaluate_transfer_task(encoder, name, tasks[name], **classifier)
         else:
             yield name, evaluate_sts_task(encoder, name, tasks[name])
-
-
-def read_reports(arguments: argparse.Namespace) -> list[dict]:
-    """The reports that a resumed run goes on from.
-
-    Raises:
-        ValueError: the file is not JSON.
-    """
-    if not (arguments.resume and arguments.output_json.is_file()):
-        return []
-    try:
-        content = json.loads(arguments.output_json.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"--resume: {arguments.output_json} is not what this command writes: {error}") from None
-    return content if isinstance(content, list) else [content]
 
 
 def find_report(reports: list[dict], start: dict, classifier: dict | None) -> dict:

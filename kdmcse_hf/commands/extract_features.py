@@ -143,7 +143,8 @@ def run(arguments: argparse.Namespace) -> None:
     source = open_image_source(arguments)
     teacher = load_teacher(arguments.teacher, arguments.dtype, int(os.environ.get("LOCAL_RANK", 0)))
     writer = open_writer(arguments, source, teacher)
-    extract_share(arguments, source, teacher, writer, range(rank, source.num_parts, world))
+    with writer.nothing_left():
+        extract_share(arguments, source, teacher, writer, range(rank, source.num_parts, world))
     if rank == 0:
         wait_for_others(writer, source.num_parts)
         report(writer.finish(source.num_parts), arguments.output_dir)

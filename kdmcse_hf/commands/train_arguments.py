@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Protocol, get_args
 
-import yaml
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.utils import is_torch_tf32_available
 
 from ..errors import InputError
+from ..files import read_yaml
 from ..model.configuration_kdmcse import FROM_PRESET, KDMCSEConfig
 from ..model.objectives import all_values, load_objective
 from ..model.values import ThresholdValue, Value
@@ -188,7 +188,7 @@ def decided(value: bool | str | None, use_cpu: bool = False) -> bool | str | Non
 def _read(argv: list[str]) -> tuple[HfArgumentParser, list[str]]:
     """A parser that knows the objective's values, and the command line with the file's keys in front."""
     path = str(find_configuration(argv[0])) if argv and not argv[0].startswith("-") else ""
-    values = _yaml(path) if path else {}
+    values = read_yaml(path) if path else {}
     flags = argv[1:] if path else argv
     _refuse_late_configuration(argv)
     objective = _last(flags, "--objective") or values.get("objective")
@@ -304,22 +304,15 @@ def similarity(text: str) -> float | str | None:
     return float(text)
 
 
-def _yaml(path: str) -> dict:
-    """The keys of a file and their values."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            values = yaml.safe_load(file) or {}
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of dates and of bytes
-            raise InputError(f"{path} is no YAML in UTF-8: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds a {type(values).__name__}: lines of `key: value` are needed")
-    return values
-
-
 def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
     """The file's keys as flags, so that types and choices are checked the same way. null is a default or refused."""
     flags = []
+    several = {action.dest for action in parser._actions if action.nargs}
     for key, value in values.items():
+        if isinstance(value, list) and (key not in several or any(str(each).startswith("-") for each in value)):
+            raise InputError(
+                f"{path}: {key} is {value!r:.60}, {'words are' if key in several else 'one value is'} needed"
+            )
         if key not in _keys(parser):
             raise InputError(f"{path}: unknown key {key!r}; {_nearest(str(key), parser)}")
         if value is None and key != "threshold":  # a default, which an earlier line or a later flag may replace

@@ -10,6 +10,7 @@ from transformers.utils import cached_file, logging
 from ..errors import InputError
 from .loading import load_config, load_errors
 from .pooling import POOLINGS
+from .repository_parts import read_part
 
 logger = logging.get_logger(__name__)
 
@@ -54,8 +55,8 @@ def contradicted_pooling(name_or_path: str, pooling: str, revision: str = "main"
 def _modules(name_or_path: str, revision: str) -> tuple[dict[str, str], PreTrainedConfig]:
     """Kind and folder of sentence-transformers' modules, and the encoder's configuration."""
     with load_errors(name_or_path, "model"):
-        modules = _read_json(name_or_path, revision, "modules.json") or []
-        kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
+        modules = _read_part(name_or_path, revision, "modules.json") or []
+    kinds = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
     return kinds, load_config(name_or_path, subfolder=kinds.get("Transformer", ""), revision=revision)
 
 
@@ -106,7 +107,7 @@ def _refuse_other_modules(name_or_path: str, kinds: list[str]) -> None:
 
 
 def _pooling_module(name_or_path: str, revision: str, folder: str) -> str | list[str]:
-    config = _read_json(name_or_path, revision, f"{folder}/config.json")
+    config = _read_part(name_or_path, revision, f"{folder}/config.json")
     if config is None:
         raise InputError(f"{name_or_path}/modules.json names {folder}, but {folder}/config.json is missing")
     if "pooling_mode" in config:
@@ -118,7 +119,7 @@ def _pooling_module(name_or_path: str, revision: str, folder: str) -> str | list
     return names.get(active[0], active[0]) if len(active) == 1 else active
 
 
-def _read_json(name_or_path: str, revision: str, filename: str) -> Any:
+def _read_part(name_or_path: str, revision: str, filename: str) -> Any:
     # Does not raise for a file that the repository lacks, nor for a cached repository without network.
     path = cached_file(
         name_or_path,
@@ -128,7 +129,7 @@ def _read_json(name_or_path: str, revision: str, filename: str) -> Any:
         _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )
-    return None if path is None else json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    return None if path is None else read_part(path, filename)
 
 
 def _write_json(path: pathlib.Path, content) -> None:

@@ -20,12 +20,14 @@ from transformers import (
 
 from ..errors import InputError
 from .directions import check_directions
+from .repository_parts import check_parts
 from .token_limit import token_limit
 
 # Weights that may be missing, since they change no sentence embedding: of the pooler behind the last hidden states,
 # which is not used, and BatchNorm's counters, which older checkpoints lack.
 _NOT_NEEDED = ("pooler.",)
 _COUNTERS = ".num_batches_tracked"
+_INNER_ERRORS = (AttributeError, TypeError, LookupError, NameError)
 
 
 @contextlib.contextmanager
@@ -48,9 +50,10 @@ def load_errors(name: str, part: str) -> Iterator[None]:
                 f"the {part} of {name} needs Python code that the repository brings (auto_map), which is never run: "
                 "give a model that transformers itself has a class for"
             ) from error
-        raise InputError(
-            f"the {part} of {name} cannot be loaded, it is damaged or of another form: {type(error).__name__}: {error}"
-        ) from error
+        check_parts(name)  # names the file and the key, where that is what is wrong
+        # What Python says of a value of the wrong kind tells nothing about the file.
+        said = "fetch it again" if isinstance(error, _INNER_ERRORS) else f"{type(error).__name__}: {error}"
+        raise InputError(f"the {part} of {name} cannot be loaded, it is damaged or of another form: {said}") from error
 
 
 def load_config(name: str, **source) -> PreTrainedConfig:
@@ -182,7 +185,7 @@ def load_tokenizer(name: str, model: PreTrainedModel | None = None, **source) ->
     """
     with load_errors(name, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
-    check_tokenizer(tokenizer, model, name)
+        check_tokenizer(tokenizer, model, name)
     return tokenizer
 
 

@@ -11,9 +11,9 @@ import datasets
 import numpy as np
 import torch
 
-from ..annotation_files import parse_json
 from ..encoding.sentence_encoder import SentenceEncoder
 from ..errors import InputError
+from ..files import parse_json
 from ..metrics.sts import correlations, cosine_similarities
 from .alignment import alignment, mcse_alignment_uniformity, uniformity
 from .mteb_sets import load_hub_task

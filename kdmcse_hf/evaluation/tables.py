@@ -1,7 +1,10 @@
 """Result tables in the papers' layout: one row per model, one column per task, the average last."""
 
+import os
 import pathlib
+from typing import Any
 
+from ..files import NUMBER, Maybe, check_form, read_json
 from .paper_results import PAPER_ROWS
 from .tasks import STS_DEV, STS_TASKS, TRANSFER_TASKS, classifier_of
 
@@ -11,7 +14,33 @@ _LATEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
 )
 
+# What recipes/evaluate.py writes about a model, see `check_form`.
+_ACCURACY = {"accuracy": NUMBER, "classifier": Maybe(str, null=False), "seed": Maybe(int)}
+REPORT: dict[str, Any] = {
+    "model": str,
+    "pooling": str,
+    "tasks": {
+        **dict.fromkeys(STS_TASKS, Maybe({"spearman": NUMBER}, null=False)),
+        STS_DEV: Maybe({"spearman": NUMBER, **dict.fromkeys(ALIGNMENT_COLUMNS, NUMBER)}, null=False),
+        **dict.fromkeys(TRANSFER_TASKS, Maybe(_ACCURACY, null=False)),
+    },
+    "sts_avg": Maybe(NUMBER),
+    "transfer_avg": Maybe(NUMBER),
+}
 Table = list[list[str]]  # the header, then one row per model
+
+
+def read_reports(path: str | os.PathLike) -> list[dict]:
+    """The reports of a file that recipes/evaluate.py wrote: an object for one model, a list of them for several.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, or of another form; the message names file and key.
+    """
+    content = read_json(path, (dict, list))
+    form = [REPORT] if isinstance(content, list) else REPORT
+    check_form(content, form, f"{path} is not a report of recipes/evaluate.py")
+    return content if isinstance(content, list) else [content]
 
 
 def build_tables(reports: list[dict], paper: bool = False) -> list[Table]:

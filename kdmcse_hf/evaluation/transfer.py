@@ -101,6 +101,7 @@ def evaluate_transfer_task(
         result, predicted = evaluate_by_senteval(features, seed)
         made_by = {"classifier": classifier, "seed": seed}
     else:
+        _check_enough(name, splits)
         features = _features(encoder, splits)
         result, predicted = _evaluate_by_logistic(sklearn, features)
         made_by = {"classifier": classifier}
@@ -123,6 +124,20 @@ def scikit_learn() -> ModuleType:
     except ImportError as error:
         raise ImportError("transfer tasks need scikit-learn: pip install 'kdmcse_hf[transfer]'") from error
     return sklearn
+
+
+def _check_enough(name: str, splits: dict[str, Split]) -> None:
+    """Refuse rows of which no classifier can be made, or nothing is left to measure it by."""
+    for split, rows in splits.items():
+        counts = sorted((int((rows.labels == label).sum()) for label in np.unique(rows.labels)), reverse=True)
+        # Ten folds to measure by, and in what is left of each of them ten folds to choose a penalty by.
+        is_cut = split == "all" or (split == "train" and "dev" not in splits)
+        is_enough = bool(counts) and (not is_cut or counts[0] >= FOLDS + 2)
+        if not is_enough or (split in ("all", "train") and len(counts) < 2):
+            raise InputError(
+                f"{name}: its rows ({split}) are {len(rows.labels)} of {len(counts)} labels, too few to choose a "
+                "penalty and to measure accuracy by: give SentEval's whole files"
+            )
 
 
 def _by_length(split: Split) -> Split:

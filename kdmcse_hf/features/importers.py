@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from types import ModuleType
 from typing import TextIO
 
 import numpy as np
 
-from ..annotation_files import read_text
 from ..errors import InputError
+from ..files import read_text
 from .writer import EMPTY_CAPTION, NO_CAPTION, FeatureShard, FeatureWriter
 
 CHUNK = 1 << 20  # characters read at once
@@ -70,7 +71,10 @@ def _vectors(entry: dict, name: str, count: int) -> np.ndarray:
     Raises:
         ValueError: They have another shape: turned into this one, they would be others' features.
     """
-    found = np.asarray(entry[name], dtype=np.float32)
+    try:
+        found = np.asarray(entry[name], dtype=np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{name} is no list of numbers, nor lists of them of one length") from None
     squeezed = found[:, 0] if found.ndim == 3 and found.shape[1] == 1 else found
     if squeezed.ndim == 1 and count == 1:
         squeezed = squeezed[None]
@@ -88,7 +92,7 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
 
     Raises:
         FileNotFoundError: One of the files is missing.
-        ValueError: There is no such dataset, or the files differ in length.
+        ValueError: There is no such dataset, it is damaged, or the files differ in length.
         ImportError: h5py is not installed.
     """
     try:
@@ -101,25 +105,28 @@ def read_mcse_hdf5(path: str | os.PathLike, captions_path: str | os.PathLike) ->
     lines = read_text(pathlib.Path(captions_path)).split("\n")
     captions = [" ".join(line.split()) for line in (lines if lines[-1] else lines[:-1])]
     try:
-        file = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            yield from _hdf5_rows(h5py, file, path, captions, captions_path)
+    except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:  # h5py's, of what is damaged
         raise InputError(f"{path} is no whole HDF5 file ({error}): fetch it again") from error
-    with file:
-        features = file.get("features")
-        if not isinstance(features, h5py.Dataset) or features.dtype.kind not in "fiu":
-            raise InputError(f"{path} holds {list(file)}, a dataset `features` of numbers is needed")
-        if features.ndim != 2 or len(features) != len(captions) or not features.size:
-            raise InputError(
-                f"{path} has dataset features of shape {features.shape}, {captions_path} has {len(captions)} lines: "
-                "they do not belong together"
-            )
-        for start in range(0, len(captions), 1024):
-            try:
-                block = _to_half(features[start : start + 1024])
-            except ValueError as error:
-                raise InputError(f"{path}, rows {start} to {start + 1023}: {error}") from error
-            for row, vector in enumerate(block, start=start):
-                yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
+
+
+def _hdf5_rows(h5py: ModuleType, file, path, captions: list[str], captions_path) -> Iterator[ImportedImage]:
+    features = file.get("features")
+    if not isinstance(features, h5py.Dataset) or features.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {list(file)}, a dataset `features` of numbers is needed")
+    if features.ndim != 2 or len(features) != len(captions) or not features.size:
+        raise InputError(
+            f"{path} has dataset features of shape {features.shape}, {captions_path} has {len(captions)} lines: "
+            "they do not belong together"
+        )
+    for start in range(0, len(captions), 1024):
+        try:
+            block = _to_half(features[start : start + 1024])
+        except ValueError as error:
+            raise InputError(f"{path}, rows {start} to {start + 1023}: {error}") from error
+        for row, vector in enumerate(block, start=start):
+            yield ImportedImage(f"{pathlib.Path(path).name}:{row}", vector, [captions[row]], None)
 
 
 def import_images(images: Iterable[ImportedImage], writer: FeatureWriter, images_per_shard: int) -> int:

@@ -1,6 +1,5 @@
 """Reading a feature directory through memory maps. Images and captions are joined when rows are read."""
 
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
+from ..files import Maybe, check_form, read_json
 from .verification import manifest_checksum, map_table, matrix, verify
-from .writer import FORMAT
+from .writer import FORMAT, TABLE
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,12 @@ class FeatureStore:
         return self._shards[number]  # type: ignore[return-value]
 
 
-# What a manifest holds.
-_COUNTS = ("image_dim", "text_dim", "images", "captions", "captions_cut")
-_KEYS = {"format", "teacher", "source", "options", *_COUNTS, "problems", "shards", "sha256"}
+# The form of a manifest, see `check_form`.
+_MANIFEST = {
+    **{"teacher": {"name": str}, "source": dict, "options": dict, "problems": dict, "sha256": Maybe(str)},
+    **dict.fromkeys(("format", "image_dim", "text_dim", "images", "captions", "captions_cut"), int),
+    "shards": [{"captions": TABLE, "images": TABLE}],
+}
 
 
 def _read_manifest(directory: pathlib.Path) -> dict:
@@ -191,32 +194,26 @@ def _read_manifest(directory: pathlib.Path) -> dict:
         ValueError: It is not what was written, or of another format.
     """
     path = directory / "manifest.json"
+    again = f"run the command that made {directory} again, it writes it anew"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        found = manifest["format"]
-        whole = found != FORMAT or _is_whole(manifest)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        found, whole = FORMAT, False
+        manifest = read_json(path)
+        if (found := manifest.get("format", FORMAT)) == FORMAT:
+            check_form(manifest, _MANIFEST, path)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {again}. {error}") from None
     if found != FORMAT:
         raise InputError(f"{directory} has format {found!r}, this version reads {FORMAT}: extract it again")
-    if not whole:
-        raise InputError(f"{path} is damaged: run the command that made {directory} again, it writes it anew")
+    if not _is_whole(manifest):
+        raise InputError(f"{path} is damaged: {again}")
     return manifest
 
 
 def _is_whole(manifest: dict) -> bool:
-    """Whether a manifest is what was written; those written before they had a checksum must agree with themselves.
-
-    Raises:
-        KeyError, TypeError, AttributeError: It has another form.
-    """
+    """Whether a manifest is what was written; those written before they had a checksum must agree with themselves."""
     shards, checksum = manifest["shards"], manifest_checksum(manifest)
-    for table in (shard[kind] for shard in shards for kind in ("captions", "images")):
-        if not (isinstance(table["file"], str) and type(table["bytes"]) is int and len(table["sha256"]) == 64):
-            return False
     return (
-        manifest.keys() <= _KEYS
-        and all(type(manifest[name]) is int for name in _COUNTS)
+        manifest.keys() <= _MANIFEST.keys()
+        and all(len(table["sha256"]) == 64 for shard in shards for table in shard.values())
         and all(manifest[kind] == sum(shard[kind]["rows"] for shard in shards) for kind in ("captions", "images"))
         and manifest.get("sha256", checksum) == checksum
     )

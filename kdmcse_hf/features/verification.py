@@ -15,7 +15,7 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from ..errors import InputError
-from ..files import sha256, write_json
+from ..files import read_json, sha256, write_json
 
 VERIFIED_NAME = "verified.json"
 _LONG = 1 << 28  # bytes that take about a second; a bar is shown beyond
@@ -79,7 +79,7 @@ def _stamp(path: pathlib.Path, size: int) -> list[int]:
 
 def _seen(directory: pathlib.Path) -> dict | None:
     try:
-        return json.loads((directory / VERIFIED_NAME).read_text(encoding="utf-8"))
+        return read_json(directory / VERIFIED_NAME)
     except (OSError, ValueError):  # not there, or cut short
         return None
 
@@ -91,8 +91,11 @@ def _check_shard(directory: pathlib.Path, shard: dict, image_dim: int, text_dim:
                 f"{directory / table['file']} is damaged, its checksum is not the one in manifest.json: run the "
                 f"command that made {directory} again, it redoes damaged shards"
             )
-    captions, images = (map_table(directory / shard[kind]["file"]) for kind in ("captions", "images"))
-    path = directory / shard["captions"]["file"]
+    path, vectors = directory / shard["captions"]["file"], pa.list_(pa.float16(), 1)
+    texts = {"text_embeds": vectors} if text_dim else {}
+    captions = _whole_table(path, {"text": pa.string(), "image_id": pa.int64(), **texts})
+    columns = {"image_embeds": vectors, "image_id": pa.int64(), "image": pa.string()}
+    images = _whole_table(directory / shard["images"]["file"], columns)
     if (captions.num_rows, images.num_rows) != (shard["captions"]["rows"], shard["images"]["rows"]):
         raise InputError(f"{path} and its images have other numbers of rows than manifest.json says: extract again")
     _check_vectors(directory / shard["images"]["file"], images.column("image_embeds"), image_dim)
@@ -103,9 +106,25 @@ def _check_shard(directory: pathlib.Path, shard: dict, image_dim: int, text_dim:
         raise InputError(f"{path} has captions of images that its shard does not hold: extract again")
 
 
+def _whole_table(path: pathlib.Path, columns: dict[str, pa.DataType]) -> pa.RecordBatch:
+    """A table that is what its checksum says, and whose maker may all the same have written something else."""
+    try:
+        table = map_table(path)
+        table.validate(full=True)
+    except (ValueError, OSError, StopIteration) as error:  # Arrow's are of the first two; no rows at all the third
+        raise InputError(f"{path} is no table of features ({error or 'no rows'}): extract again") from None
+    for name, kind in columns.items():
+        found = table.schema.field(name).type if name in table.schema.names else None
+        if found is None or found.id != kind.id or table.column(name).null_count:
+            raise InputError(
+                f"{path}: column {name} is {found or 'missing'}, {kind} without gaps is needed: extract again"
+            )
+    return table
+
+
 def _check_vectors(path: pathlib.Path, column: pa.Array, width: int) -> None:
-    if len(column) and column.type.list_size != width:
-        raise InputError(f"{path} has features of width {column.type.list_size}, manifest.json says {width}")
+    if column.type.value_type != pa.float16() or (len(column) and column.type.list_size != width):
+        raise InputError(f"{path} has features of {column.type}, manifest.json says float16 of width {width}")
     finite = np.isfinite(matrix(column)).all(axis=1)
     if not finite.all():
         raise InputError(

@@ -11,17 +11,19 @@
 """
 
 import collections
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
 from ..errors import InputError
-from ..files import TEMPORARY_SUFFIX, replacing, sha256, write_text
+from ..files import TEMPORARY_SUFFIX, read_json, replacing, sha256, write_text
 from .verification import manifest_checksum
 
 FORMAT = 1
@@ -29,6 +31,13 @@ FORMAT = 1
 # earlier have the same ones.
 MISSING_IMAGE, BROKEN_IMAGE = "missing picture", "broken picture"
 NO_CAPTION, EMPTY_CAPTION = "no caption", "empty caption"
+# Forms of the files, see `check_form`.
+TABLE = {"file": str, "rows": int, "bytes": int, "sha256": str}
+_SETTINGS = {"format": int, "teacher": dict, "source": dict, "options": dict}
+_RECORD = {
+    **{"settings_id": str, "image_dim": int, "text_dim": int, "captions_cut": int},
+    **{"captions": TABLE, "images": TABLE, "problems": [{"problem": str}]},
+}
 
 
 @dataclass
@@ -72,24 +81,39 @@ class FeatureWriter:
 
     def __init__(self, directory: str | os.PathLike, settings: dict) -> None:
         self.directory = pathlib.Path(directory)
+        self._is_new = not self.directory.exists()
         self.settings = self._check_settings({"format": FORMAT, **settings})
         (self.directory / "images").mkdir(parents=True, exist_ok=True)
         (self.directory / "shards").mkdir(exist_ok=True)
         self._whole: set[int] = set()
         self.settings_id = hashlib.sha256(json.dumps(_compared(self.settings)).encode()).hexdigest()[:16]
 
+    @contextlib.contextmanager
+    def nothing_left(self) -> Iterator[None]:
+        """Where the source is refused before a shard of it was written, the directory is as it was before."""
+        try:
+            yield
+        except Exception:
+            if not any((self.directory / "shards").iterdir()):
+                (self.directory / "settings.json").unlink(missing_ok=True)
+                own = (self.directory / "shards", self.directory / "images", self.directory)
+                for folder in own if self._is_new else own[:2]:
+                    with contextlib.suppress(OSError):  # another process has written something
+                        folder.rmdir()
+            raise
+
     def is_done(self, shard: int) -> bool:
         """Whether the shard is complete and was made with these settings; its files are read to compare checksums."""
         if shard in self._whole:
             return True
         try:
-            record = json.loads(self._record_path(shard).read_text(encoding="utf-8"))
+            record = self._record(shard)
             files = (record["captions"], record["images"])
             if record["settings_id"] != self.settings_id:
                 return False
             if not all(_is_intact(self.directory / file["file"], file["bytes"], file["sha256"]) for file in files):
                 return False
-        except (FileNotFoundError, ValueError, KeyError):  # the record is missing or damaged
+        except (FileNotFoundError, ValueError):  # the record is missing or damaged
             return False
         self._whole.add(shard)
         return True
@@ -130,7 +154,7 @@ class FeatureWriter:
         Raises:
             ValueError: No image was usable, or shards have features of different widths.
         """
-        records = [json.loads(self._record_path(shard).read_text(encoding="utf-8")) for shard in range(num_shards)]
+        records = [self._record(shard) for shard in range(num_shards)]
         problems = [problem for record in records for problem in record["problems"]]
         lines = "".join(json.dumps(problem, ensure_ascii=False) + "\n" for problem in problems)
         write_text(self.directory / "problems.jsonl", lines)
@@ -179,7 +203,7 @@ class FeatureWriter:
                 )
             write_text(path, json.dumps(settings, ensure_ascii=False, indent=1))
             return settings
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        begun = read_json(path, _SETTINGS)
         found, wanted = _compared(begun), _compared(settings)
         for key in sorted({*found, *wanted}):
             if found.get(key) != wanted.get(key):
@@ -188,6 +212,9 @@ class FeatureWriter:
                     f"{json.dumps(wanted.get(key))}: give the same arguments to go on, or another directory"
                 )
         return begun
+
+    def _record(self, shard: int) -> dict:
+        return read_json(self._record_path(shard), _RECORD)
 
     def _record_path(self, shard: int) -> pathlib.Path:
         return self.directory / "shards" / f"{shard:05d}.json"

@@ -1,9 +1,7 @@
 """Which files of a folder belong to a model repository, and whether they are one whole repository."""
 
-import json
 import pathlib
 from collections.abc import Iterable
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -11,6 +9,7 @@ from ..card.curve import CURVE_NAME
 from ..card.recipe import RECIPE_NAME
 from ..card.results import EVAL_RESULTS
 from ..encoding.loading import load_tokenizer
+from ..encoding.repository_parts import INDEX, check_parts, read_part
 from ..errors import InputError
 from ..model.repository import HEADS_NAME, load_heads
 
@@ -28,7 +27,7 @@ BELONGS = (
     HEADS_NAME,
     "model.safetensors",
     "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
+    INDEX,
     "sentence_bert_config.json",
     "tokenizer.json",
     "special_tokens_map.json",
@@ -69,19 +68,13 @@ def check_repository(directory: str | pathlib.Path) -> None:
             f"{root} lacks {', '.join(missing)}: give the output_dir of a finished run, or a checkpoint that was best"
         )
     refuse_links_to_elsewhere(root, files)
-    config, tokenizer, *_ = [_read_json(root / name) for name in NEEDED if name.endswith(".json")]
-    if "kdmcse" not in config or "auto_map" in config or "auto_map" in tokenizer:
+    check_parts(root)
+    config, tokenizer = (read_part(root / name, name) for name in ("config.json", "tokenizer_config.json"))
+    if not config.get("kdmcse") or "auto_map" in config or "auto_map" in tokenizer:
         raise InputError(f"{root} is no model that kdmcse_hf saved: only those are pushed, and no remote code")
     load_heads(root, config["kdmcse"].get("heads_sha256"))
     check_weights(root, names)
     load_tokenizer(str(root), local_files_only=True)
-
-
-def _read_json(path: pathlib.Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} was not written to its end: {error}") from None
 
 
 def refuse_links_to_elsewhere(root: pathlib.Path, files: Iterable[str | pathlib.Path]) -> None:
@@ -112,8 +105,8 @@ def check_weights(root: pathlib.Path, names: set[str]) -> None:
     Raises:
         FileNotFoundError, ValueError: a file is missing, or cut short.
     """
-    index = root / "model.safetensors.index.json"
-    shards = sorted(set(_read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    index = root / INDEX
+    shards = sorted({*read_part(index, INDEX)["weight_map"].values()}) if index.is_file() else ["model.safetensors"]
     for name in shards:
         if name not in names:
             raise FileNotFoundError(f"{root} lacks {name}, weights of the encoder (no other format is pushed)")

@@ -1,23 +1,44 @@
 """What a training run left in its directory, read without loading a model."""
 
-import json
 import os
 import pathlib
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from huggingface_hub import ModelCard
 
 from ..card.recipe import RECIPE_NAME, is_private, portable
 from ..errors import InputError
+from ..evaluation.tables import read_reports
+from ..files import NUMBER, Maybe, read_json, read_text, read_yaml
 from .environment import ENVIRONMENT_NAME
 
 STATE_NAME = "trainer_state.json"
 RESULTS_NAME = "all_results.json"
 LOCAL_RECIPE = "training.local.yaml"  # with full paths, for the author's own use: it is not published
 INSPECTION_NAMES = ("inspection.json", "inspection/inspection.json")
+# Forms of what is read here, see `check_form`.
+_RECORD: dict[str, Any] = {"judge": Maybe(str), "learning_rate": Maybe(NUMBER)}
+STATE_FORM: dict[str, Any] = {
+    "log_history": Maybe([{"step": int, ...: NUMBER}], null=False),
+    "best_global_step": Maybe(int),
+    "global_step": Maybe(int),
+    "max_steps": Maybe(int, null=False),
+    "best_metric": Maybe(NUMBER),
+    "stateful_callbacks": Maybe(
+        {...: Maybe((dict, list)), "RunRecord": Maybe({"args": {"record": _RECORD}}, null=False)}, null=False
+    ),
+}
+_CONFIG: dict[str, Any] = {
+    "kdmcse": Maybe({"objective": str, "pooling": str}, null=False),
+    "model_type": Maybe(str, null=False),
+}
+_INSPECTION: dict[str, Any] = {
+    "teacher": Maybe({"name": Maybe(str)}),
+    "findings": Maybe([str], null=False),
+    "similarities": Maybe({...: {...: Maybe({"pairs": int, ...: Maybe(NUMBER)})}}, null=False),
+}
 _VERSIONS = re.compile(r"Versions: (.+?)\.?\s*$", re.MULTILINE)
 
 
@@ -95,9 +116,9 @@ def read_runs(directories: list[str | os.PathLike]) -> list[Run]:
 
 def read_run(directory: pathlib.Path, name: str) -> Run:
     """The run in one directory; see `read_runs` for what it raises."""
-    run = Run(name, directory, config=_read_json(directory / "config.json"))
+    run = Run(name, directory, config=_read_json(directory / "config.json", _CONFIG))
     _read_state(run)
-    run.results = _read_json(directory / RESULTS_NAME)
+    run.results = _read_json(directory / RESULTS_NAME, {...: Maybe(NUMBER)})
     if not (run.state or run.results or run.objective):
         raise InputError(
             f"{directory} holds no run: neither {STATE_NAME} nor {RESULTS_NAME} nor a config.json with a `kdmcse` "
@@ -105,26 +126,21 @@ def read_run(directory: pathlib.Path, name: str) -> Run:
         )
     _read_recipe(run)
     _read_card(run)
-    scores = _read_json(directory / "scores.json")
-    run.scores = [report for report in (scores if isinstance(scores, list) else [scores]) if "tasks" in report]
+    run.scores = read_reports(directory / "scores.json") if (directory / "scores.json").is_file() else []
     _read_inspection(run)
-    run.environment = _read_json(directory / ENVIRONMENT_NAME)
+    run.environment = _read_json(directory / ENVIRONMENT_NAME, {...: str})
     run.missing = _missing(run)
     return run
 
 
-def _read_json(path: pathlib.Path) -> Any:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} was not written to its end, or is no JSON: {error}") from None
+def _read_json(path: pathlib.Path, form: Any = dict) -> dict:
+    """Empty where there is no such file."""
+    return read_json(path, form) if path.is_file() else {}
 
 
 def _read_state(run: Run) -> None:
     """Trainer writes its state into output_dir at the end alone; before that the newest checkpoint has it."""
-    run.state = _read_json(run.directory / STATE_NAME)
+    run.state = _read_json(run.directory / STATE_NAME, STATE_FORM)
     checkpoints = {
         int(number): path
         for path in run.directory.glob(f"checkpoint-*/{STATE_NAME}")
@@ -132,21 +148,17 @@ def _read_state(run: Run) -> None:
     }
     if not run.state and checkpoints:
         newest = checkpoints[max(checkpoints)]
-        run.state, run.checkpoint = _read_json(newest), newest.parent.name
-        run.config = run.config or _read_json(newest.parent / "config.json")
+        run.state, run.checkpoint = _read_json(newest, STATE_FORM), newest.parent.name
+        run.config = run.config or _read_json(newest.parent / "config.json", _CONFIG)
 
 
 def _read_recipe(run: Run) -> None:
     path = run.directory / RECIPE_NAME
     if not path.is_file():
         return
-    text = path.read_text(encoding="utf-8")
-    try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {error}") from None
-    run.recipe = {name: portable(value) for name, value in values.items() if not is_private(name)}
-    comments = [line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#")]
+    values = read_yaml(path)
+    run.recipe = {name: portable(value) for name, value in values.items() if not is_private(str(name))}
+    comments = [line.removeprefix("#").strip() for line in read_text(path).splitlines() if line.startswith("#")]
     run.recipe_comments = [portable(f" {line}").strip() for line in comments]
 
 
@@ -154,7 +166,7 @@ def _read_card(run: Run) -> None:
     path = run.directory / "README.md"
     if not path.is_file():
         return
-    card = ModelCard.load(path, ignore_metadata_errors=True)
+    card = ModelCard(read_text(path), ignore_metadata_errors=True)
     names = ("base_model", "datasets", "language", "license")
     run.card = {name: value for name in names if (value := getattr(card.data, name, None))}
     if found := _VERSIONS.search(card.text):
@@ -164,7 +176,7 @@ def _read_card(run: Run) -> None:
 def _read_inspection(run: Run) -> None:
     for name in INSPECTION_NAMES:
         if (run.directory / name).is_file():
-            run.inspection = _read_json(run.directory / name)
+            run.inspection = _read_json(run.directory / name, _INSPECTION)
             run.inspection_directory = (run.directory / name).parent
             return
 

@@ -146,7 +146,8 @@ def settings(run: Run) -> dict[str, dict[str, str]]:
 def _recorded(run: Run) -> dict:
     """Facts that callbacks keep in the trainer's state, but for those of the objective, which config.json has."""
     callbacks = run.state.get("stateful_callbacks", {}).values()
-    records = [value for each in callbacks if isinstance(each, dict) for value in each.get("args", {}).values()]
+    stored = [each.get("args") for each in callbacks if isinstance(each, dict)]
+    records = [value for args in stored if isinstance(args, dict) for value in args.values()]
     facts = {name: value for record in records if isinstance(record, dict) for name, value in record.items()}
     return {name: portable(value) for name, value in facts.items() if not name.endswith(" of the objective")}
 

@@ -1,21 +1,24 @@
 """Checkpoints that can be trusted: which one is whole, and what happens when one cannot be written."""
 
-import json
 import os
 import pathlib
 import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import TrainingArguments
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from transformers.utils import logging
 
 from ..errors import FailedError, InputError
+from ..files import read_json
 from ..hub.repository_files import check_weights
 from ..model.repository import HEADS_NAME
+from ..report.run_directory import STATE_FORM
 from .checksums import begin_writing, damage, files_gone, has_checksums, is_being_written, write_checksums
 
 logger = logging.get_logger(__name__)
@@ -70,8 +73,8 @@ def checkpoint_fault(checkpoint: str | pathlib.Path) -> str | None:
 
 def _gap(path: pathlib.Path) -> str | None:
     """What is not there."""
-    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME):
-        return f"it was not written to its end, or {TRAINER_STATE_NAME} was cut short"
+    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME, STATE_FORM):
+        return f"it was not written to its end, or {TRAINER_STATE_NAME} was cut short or damaged"
     if is_best_alone(path):
         return "it holds a new best alone, weights and heads, which is restored at the end of its run"
     if not any((path / name).exists() for name in (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS)):
@@ -95,9 +98,9 @@ def is_best_alone(path: pathlib.Path) -> bool:
     names = (OPTIMIZER_NAME, *_OTHER_OPTIMIZERS, SCHEDULER_NAME)
     if any((path / name).exists() for name in names) or list(path.glob("rng_state*.pth")):
         return False
-    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME):
+    if not _is_finished(path) or not _is_json(path / TRAINER_STATE_NAME, STATE_FORM):
         return False
-    state = json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    state = read_json(path / TRAINER_STATE_NAME)
     return state.get("best_global_step") == state.get("global_step")  # else the run saves weights alone all the time
 
 
@@ -193,20 +196,17 @@ def _has_its_end(file: pathlib.Path) -> bool:
     if file.suffix in (".pt", ".pth"):
         return zipfile.is_zipfile(file)  # the directory of a zip file stands at its end
     if file.suffix == ".safetensors":
-        with open(file, "rb") as stream:
-            header = int.from_bytes(stream.read(8), "little")
-            try:
-                entries = json.loads(stream.read(header))
-            except ValueError:
-                return False
-        end = max((entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"), default=0)
-        return os.path.getsize(file) == 8 + header + end
+        try:
+            with safe_open(file, "pt"):
+                return True
+        except SafetensorError:
+            return False
     return file.suffix != ".json" or _is_json(file)
 
 
-def _is_json(path: pathlib.Path) -> bool:
+def _is_json(path: pathlib.Path, form: Any = (dict, list)) -> bool:
     try:
-        json.loads(path.read_text(encoding="utf-8"))
+        read_json(path, form)
     except (ValueError, FileNotFoundError):
         return False
     return True

@@ -6,7 +6,7 @@ A bit that turned over in weights, optimizer or random state would otherwise cha
 import json
 import pathlib
 
-from ..files import sha256, write_text
+from ..files import read_json, sha256, write_text
 from ..hub.repository_files import CARD_FILES
 
 CHECKSUMS_NAME = "checksums.json"
@@ -67,9 +67,9 @@ def damage(checkpoint: pathlib.Path) -> str | None:
 def _listing(checkpoint: pathlib.Path) -> list[tuple[str, str]] | None:
     """Names and digests; a list, so that a name which turned into another one's hides none."""
     try:
-        files = json.loads((checkpoint / CHECKSUMS_NAME).read_text(encoding="utf-8"))["files"]
-        return [(str(each["file"]), each["sha256"]) for each in files]
-    except (OSError, ValueError, TypeError, KeyError):
+        found = read_json(checkpoint / CHECKSUMS_NAME, {"files": [{"file": str, "sha256": str}]})
+        return [(each["file"], each["sha256"]) for each in found["files"]]
+    except (OSError, ValueError):
         return None
 
 

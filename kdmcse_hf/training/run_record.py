@@ -10,7 +10,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState, TrainerCallback
 
 from ..data.batches import MixedRows
+from ..files import read_json
 from ..model.configuration_kdmcse import KDMCSEConfig
+from ..report.run_directory import STATE_FORM
 from .training_args import KDMCSETrainingArguments
 
 _SAMPLE = 20_000  # rows of each set that its digest covers, evenly spread; the number of rows is compared beside it
@@ -103,7 +105,7 @@ def run_record(
 
 def differences(checkpoint: str, record: dict) -> list[str]:
     """One line for each value that differs from the checkpoint's record, with what follows from it."""
-    state = json.loads(pathlib.Path(checkpoint, TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    state = read_json(pathlib.Path(checkpoint, TRAINER_STATE_NAME), STATE_FORM)
     stored = state.get("stateful_callbacks", {}).get(RunRecord.__name__)
     if stored is None:
         return []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from kdmcse_hf.files import read_json
 from kdmcse_hf.report import plots
 from kdmcse_hf.report.history import evaluations, loss_names, points
 from kdmcse_hf.report.html import render
@@ -105,4 +106,4 @@ def sheet(pictures: list[CaptionedPicture]) -> bytes:
 
 
 def _history(run: Path) -> list[dict]:
-    return json.loads((run / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return read_json(run / "trainer_state.json", {"log_history": list})["log_history"]

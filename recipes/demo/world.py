@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
+from kdmcse_hf.files import read_json
+
 from . import progress
 from .language import caption
 from .picture import draw
@@ -48,7 +50,7 @@ def build_world(directory: Path, settings: WorldSettings) -> tuple[dict, bool]:
     """
     path = directory / MANIFEST
     if path.is_file():
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path, {"settings": dict})
         if manifest["settings"] == asdict(settings):
             return manifest, True
     partial = directory.with_name(directory.name + ".partial")

@@ -5,12 +5,11 @@ import pathlib
 import time
 import traceback
 
-import yaml
 from tqdm.auto import tqdm
 
 from kdmcse_hf.commands import train
 from kdmcse_hf.commands.train_arguments import decided
-from kdmcse_hf.files import take_lock, write_json
+from kdmcse_hf.files import read_yaml, take_lock, write_json
 
 from .jobs import Job
 from .run import clean, missing_tasks, read_json
@@ -83,7 +82,7 @@ def _train(run: pathlib.Path) -> int:
 def _score(run: pathlib.Path, job: Job, captions: pathlib.Path) -> None:
     """Score what is missing, and write result.json with it and what was there."""
     start, before = time.process_time(), read_json(run / "result.json")
-    flags = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    flags = read_yaml(run / "config.yaml")
     scores, tasks = before.get("scores", {}) | _dev(run), missing_tasks(run, list(job.tasks))
     if tasks := [task for task in tasks if not (task == DEV and "STS-B dev" in scores)]:
         scores |= score(run, tasks, pathlib.Path(job.senteval), captions, bool(decided(flags.get("bf16"))))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.files import read_yaml
 
 from .report import Scores
 from .run import missing_tasks, read_json
@@ -70,7 +71,7 @@ class Job:
         for run, (setting, seed) in self.runs().items():
             if not (run / "config.yaml").exists():
                 continue
-            there, wanted = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")), _config(setting, seed)
+            there, wanted = read_yaml(run / "config.yaml"), _config(setting, seed)
             if different := [key for key in sorted(there | wanted) if there.get(key) != wanted.get(key)]:
                 values = ", ".join(f"{key} {there.get(key)!r} instead of {wanted.get(key)!r}" for key in different)
                 raise InputError(f"{run} is a run with {values}: take another --output, or delete it")

@@ -1,10 +1,9 @@
 """Scores of the replica's finished runs in one small file, from which tables are printed and runs go on elsewhere."""
 
-import json
 import pathlib
 
 from kdmcse_hf.errors import InputError
-from kdmcse_hf.files import write_json
+from kdmcse_hf.files import NUMBER, read_json, write_json
 
 from .jobs import Job
 from .report import Scores
@@ -63,8 +62,6 @@ def write_scores(path: pathlib.Path, job: Job, before: pathlib.Path | None) -> N
 
 def _read(path: pathlib.Path) -> dict:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert all({"values", "runs"} <= entry.keys() for entry in found.values())
-    except (OSError, ValueError, AttributeError, AssertionError) as error:
+        return read_json(path, {...: {"values": dict, "runs": {...: {...: NUMBER}}}})
+    except (OSError, ValueError) as error:
         raise InputError(f"--scores {path} holds no scores of runs, as OUTPUT/scores.json does: {error}") from error
-    return found

@@ -6,16 +6,15 @@ RUN holds config.yaml for recipes/train.py. A run that was interrupted goes on f
 """
 
 import argparse
-import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import time
+from typing import Any
 
-import yaml
-
+from kdmcse_hf import files
 from kdmcse_hf.evaluation.tasks import STS_TASKS as STS
 from kdmcse_hf.evaluation.tasks import TRANSFER_TASKS as TRANSFER
 from kdmcse_hf.evaluation.tasks import classifier_of
@@ -36,10 +35,10 @@ SMALL_FILES = {
 }
 
 
-def read_json(path: pathlib.Path) -> dict:
+def read_json(path: pathlib.Path) -> Any:
     """A file's object, empty where there is none or it was cut short."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path, (dict, list))
     except (OSError, ValueError):
         return {}
 
@@ -75,7 +74,7 @@ def score(run: pathlib.Path, tasks: list[str], data: str | None) -> None:
     tasks_done = {name: values for each in reports for name, values in each["tasks"].items()}
     dev = read_json(run / "all_results.json")["eval_stsb_spearman"]
     seconds = trained["seconds"] and round(trained["seconds"] + time.monotonic() - start, 1)
-    flags = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    flags = files.read_yaml(run / "config.yaml")
     result = {"name": run.name, "dev": dev, "test": tasks_done.get("STS-B", {}).get("spearman")}
     classifiers = {classifier_of(values)["classifier"] for name, values in tasks_done.items() if name in TRANSFER}
     result |= {

@@ -3,9 +3,8 @@
 import pathlib
 from dataclasses import dataclass, field
 
-import yaml
-
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.files import read_yaml
 
 from .plan import BEYOND_THE_PAPER, METHODS, Plan, Row
 
@@ -74,7 +73,7 @@ def replica_settings(plan: Plan, replica: dict, folders: dict[str, str], changes
 
 def shipped_flags(name: str) -> dict:
     """The keys of a shipped configuration, but for those that are of one run."""
-    flags = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8"))
+    flags = read_yaml(CONFIGS / f"{name}.yaml")
     return {key: value for key, value in flags.items() if key not in ("seed", "output_dir")}
 
 

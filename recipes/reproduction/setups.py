@@ -11,6 +11,7 @@ from kdmcse_hf import KDMCSETrainingArguments
 from kdmcse_hf.commands.exit_status import refuse_tokens
 from kdmcse_hf.commands.train_arguments import DataArguments, model_arguments
 from kdmcse_hf.errors import InputError
+from kdmcse_hf.files import read_yaml
 
 from .data_check import find_caption_sets, mark_other_sets
 from .jobs import Job
@@ -70,7 +71,7 @@ def replica_job(arguments: argparse.Namespace) -> Job:
     plan = PLANS[arguments.name]
     if arguments.name == "table4":
         raise InputError("table4 has no replica: it is about a second, larger caption set")
-    replica = yaml.safe_load(arguments.settings.read_text(encoding="utf-8"))
+    replica = read_yaml(arguments.settings)
     refuse_tokens(replica.get("train", {}), "each run's config.yaml")
     text, stsb = arguments.data / "text" / "wiki1m_head.txt", arguments.data / "senteval"
     folders = {"replica": arguments.replica, "text": text, "stsb": stsb}

@@ -39,6 +39,9 @@ def by_image(captions) -> list[list[str]]:
     return [found[image] for image in sorted(found)]
 
 
+NO_TRAINING = '{"images": [{"split": "val", "filename": "a", "sentences": []}]}'
+
+
 class TestAnnotationFiles:
     def test_entities_gives_its_training_split(self, flickr):
         folder, captions = flickr
@@ -88,7 +91,11 @@ class TestAnnotationFiles:
             ({}, "absent.token", "multimodal_dataset: .*absent.token: no such file"),
             ({"x.token": "no tab"}, "x.token", "multimodal_dataset: .*line 1: 'no tab'"),
             ({"x.json": '{"images": ['}, "x.json", "multimodal_dataset: .*is not JSON"),
-            ({"x.json": '{"images": [{"split": "val"}]}'}, "x.json", "no captions of its training split"),
+            (
+                {"x.json": '{"images": [{"split": "val", "filename": "a", "sentences": []}]}'},
+                "x.json",
+                "no captions of its training split",
+            ),
             ({"x.json": '{"images": [{"split": "train"}]}'}, "x.json", "neither COCO's captions"),
             ({"Sentences/1.txt": "a dog"}, ".", "split train: no such file"),
         ],

@@ -113,7 +113,7 @@ ANNOTATIONS = {
     "long.json": ('{"images": ' + LONG + "}", "not JSON"),
     "half.json": (karpathy(HALF), "half of a character"),
     "latin.json": (b'{"images": ["' + LATIN + b'"]}', "not text in UTF-8"),
-    "number.json": (karpathy("3"), "no captions"),
+    "number.json": (karpathy("3"), "raw is 3, a text is needed"),
     "no images.json": ('{"images": 3}', "neither COCO's captions"),
     "keys.json": ('{"images": [{"id": [1], "file_name": "a"}], "annotations": []}', "neither COCO's captions"),
     "x.token": (b"a.jpg#0\t" + LATIN, "not text in UTF-8"),

@@ -108,10 +108,16 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "weights as pickle": (as_pickle, "a pickle, which is never loaded"),
     "no room for a word": (short_tokenizer, "no word beside the special ones"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model can be had"),
-    "garbage in tokenizer.json": (of_garbage("tokenizer.json"), "the tokenizer of"),
-    "list as tokenizer_config.json": (of_garbage("tokenizer_config.json", "[1]"), "the tokenizer of"),
+    "garbage in tokenizer.json": (
+        of_garbage("tokenizer.json"),
+        "tokenizer.json was not written to its end, or is no JSON",
+    ),
+    "list as tokenizer_config.json": (
+        of_garbage("tokenizer_config.json", "[1]"),
+        "tokenizer_config.json: its content is [1], an object is needed",
+    ),
     "garbage in config.json": (of_garbage("config.json"), "configuration"),
-    "list as config.json": (of_garbage("config.json", "[]"), "the configuration of"),
+    "list as config.json": (of_garbage("config.json", "[]"), "its content is [], an object is needed"),
 }
 
 

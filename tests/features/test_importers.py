@@ -96,7 +96,10 @@ def test_entries_without_captions_are_listed(tmp_path, capsys):
         ({"captions": ["a"], "image_feat": [10**400], "lang_feat": [[1.0]]}, "image 'x'"),
         ([1], "image 'x'"),
         (None, "image 'x'"),
-        ({"captions": ["a"], "image_feat": ["?"], "lang_feat": [[1.0]]}, "image 'x': could not convert"),
+        (
+            {"captions": ["a"], "image_feat": ["?"], "lang_feat": [[1.0]]},
+            "image 'x': image_feat is no list",
+        ),
         ({"captions": ["a"], "image_feat": [1e9], "lang_feat": [[1.0]]}, "image 'x': features that are not finite"),
         ({"captions": ["a"], "image_feat": [1.0], "lang_feat": [[1.0]]}, r"differ in width: \[1, 12\]"),
     ],

@@ -16,8 +16,8 @@ FLOORS = (
     ("card",),
     ("model", "data", "teacher"),
     ("losses", "evaluation", "features"),
-    ("encoding", "metrics", "distributed", "files", "launcher", "dataset_files", "annotation_files", "version"),
-    ("ranges",),
+    ("encoding", "metrics", "distributed", "launcher", "dataset_files", "annotation_files", "version"),
+    ("files", "ranges"),
     ("errors",),
 )
 

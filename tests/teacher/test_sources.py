@@ -183,7 +183,7 @@ def test_samples_without_an_image_or_a_caption_are_kept_for_the_report(tmp_path)
     ("files", "arguments", "message"),
     [
         ({"metadata.jsonl": '{"file_name": "a.png"}'}, {}, "row 1: no caption column"),
-        ({"metadata.jsonl": '{"text": "a"}'}, {}, "row 1: no file_name"),
+        ({"metadata.jsonl": '{"text": "a"}'}, {}, "row 1: file_name is None"),
         ({"metadata.jsonl": '{"file_name": "a.png", "text": "a"}\n{"fil'}, {}, "line 2: not JSON"),
         ({"metadata.jsonl": ""}, {}, "lists no images"),
         (

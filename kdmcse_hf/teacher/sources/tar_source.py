@@ -8,8 +8,8 @@ from itertools import groupby
 
 import fsspec
 
-from ...annotation_files import parse_json
 from ...errors import InputError
+from ...files import parse_json
 from .captioned_image import CaptionedImage
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
