@@ -91,6 +91,8 @@ def test_whatever_the_moment_the_result_is_the_same_to_the_bit(unkilled, point, 
     different = outcome.different
     if point.startswith("sigterm"):  # the checkpoint that it leaves closes a log of its own
         different = [name for name in different if not name.endswith(("state.json", "results.json"))]
+        # It is a whole one, also where the run that nobody ends has a best there, without optimizer and random state.
+        different = [name for name in different if name in unkilled.result or "checkpoint-" not in name]
     assert not different, outcome
     if point == "page":
         assert (tmp_path / "run" / "report.html").is_file()
