@@ -56,7 +56,13 @@ class Range:
         return f"{words[0].upper()}{words[1:]}."
 
     def _kind(self) -> str:
-        return {int: "a whole number", float: "a finite number", str: "a text that is not empty"}[self.type]
+        words = {
+            int: "a whole number",
+            float: "a finite number",
+            str: "a text that is not empty",
+            bool: "true or false",
+        }
+        return words[self.type]
 
     def _limits(self) -> str:
         limits = (("of at least", self.least), ("above", self.above), ("below", self.below), ("of at most", self.most))
@@ -98,7 +104,8 @@ def ranges_of(kind: type) -> dict[str, Range]:
     """The ranges of a dataclass's fields by name, as their types state them: `Annotated[int, Range(...)]`."""
     hints = typing.get_type_hints(kind, include_extras=True)
     stated = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-    return {name: each for name, found in stated.items() for each in found if isinstance(each, Range)}
+    switches = {name: Range(type=bool) for name, hint in hints.items() if hint is bool}
+    return switches | {name: each for name, found in stated.items() for each in found if isinstance(each, Range)}
 
 
 def check_fields(of: Any, inherited: Mapping[str, Range] | None = None) -> None:

@@ -44,7 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     tasks = {name: loaders[name in TRANSFER_TASKS](name, arguments.data) for name in names}
     for model in arguments.models:
         find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
-    reports = read_reports(arguments.output_json) if arguments.resume and arguments.output_json.is_file() else []
+    reports = []
+    if arguments.output_json and arguments.output_json.is_file() and arguments.output_json.stat().st_size:
+        there = read_reports(arguments.output_json)  # a file that holds no scores is refused, not replaced
+        reports = there if arguments.resume else []
     classifier = {"classifier": arguments.classifier}
     if arguments.classifier == "senteval":
         classifier["seed"] = arguments.classifier_seed

@@ -31,6 +31,9 @@ def check_file(file: str | os.PathLike, argument: str) -> None:
     Raises:
         InputError: that is so.
     """
-    if pathlib.Path(file).is_dir():
+    path = pathlib.Path(file)
+    if path.is_dir():
         raise InputError(f"{argument} {file} is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{argument} {file} is no regular file, and would be replaced by one: give another name")
     check_folder(pathlib.Path(file).absolute().parent, argument)

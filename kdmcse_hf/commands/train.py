@@ -194,8 +194,8 @@ def run(trainer: KDMCSETrainer) -> dict[str, float]:
     args = trainer.args
     checkpoint: str | bool | None = args.auto_resume and newest_whole_checkpoint(args.output_dir)
     checkpoint = checkpoint or args.resume_from_checkpoint
-    if str(checkpoint).lower() == "true":  # as it may stand in a file of arguments
-        checkpoint = True
+    if str(checkpoint).lower() in ("true", "false"):  # as it may stand in a file of arguments
+        checkpoint = str(checkpoint).lower() == "true"
     if not checkpoint and not args.auto_resume and list(pathlib.Path(args.output_dir).glob("checkpoint-*")):
         logger.warning(
             f"{args.output_dir} holds checkpoints of another run, which will stand beside this one's: take another "

@@ -235,10 +235,13 @@ def _parser() -> HfArgumentParser:
     parser.add_argument("--help-all", action="help", help="show this help with all of transformers' keys, and exit")
     known = {**INHERITED, **ranges_of(KDMCSETrainingArguments), **ranges_of(DataArguments), **all_values()}
     for action in parser._actions:
-        if (allowed := known.get(action.dest)) and not action.choices and allowed.type is not str:
+        if (allowed := known.get(action.dest)) and not action.choices and allowed.type not in (str, bool):
             action.help = f"{action.help} {allowed.sentence()}"
-        if action.default is None and isinstance(action.type, type) and action.type is not bool:
+        if action.default is None and action.type is not None and action.type is not bool:
             action.type = _or_null(action.type)
+            if action.choices:
+                action.metavar = f"{{{','.join(map(str, action.choices))}}}"  # as the help has it without null
+                action.choices = [*action.choices, None]
         if action.dest in _AUTO_KEYS:
             action.type = _switch
             action.help = f"{action.help} auto: on NVIDIA GPUs from Ampere on, off elsewhere."
@@ -319,6 +322,8 @@ def _yaml_flags(values: dict, path: str, parser: HfArgumentParser) -> list[str]:
             if (default := parser.get_default(key)) is not None:
                 raise InputError(f"{path}: {key} cannot be null; without that line it is {default!r}")
         else:
+            if value is False and key.endswith("_strategy"):  # YAML reads the word no so
+                value = "no"
             flags += [f"--{key}", *_words(value)]
     return flags
 

@@ -1,5 +1,6 @@
 """Sentences and other training rows, from local files or the Hub."""
 
+import os
 import pathlib
 
 import datasets
@@ -54,7 +55,7 @@ def load_rows(source: str, argument: str) -> datasets.Dataset:
         FileNotFoundError, ValueError: the source does not exist, cannot be read, is empty, or has several splits and
             none of them is `train`.
     """
-    path = pathlib.Path(source)
+    path, source = pathlib.Path(source), os.fspath(source)
     builder = file_builder(source)
     if not path.exists() and not source.startswith("hf://") and (builder or source.startswith((".", "/", "~"))):
         raise FileNotFoundError(f"{argument}: there is no {source}")

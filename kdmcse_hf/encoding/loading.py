@@ -215,7 +215,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel |
     rows = None if model is None else getattr(model.config.get_text_config(), "vocab_size", None)
     # Of special tokens only those that sentences get: a mask token may have been added that is never seen.
     special = [*tokenizer("")["input_ids"], tokenizer.pad_token_id, tokenizer.unk_token_id]
-    highest = max(*(vocabulary[word] for word in words), *(each for each in special if each is not None))
+    highest = max([*(vocabulary[word] for word in words), *(each for each in special if each is not None)])
     if rows is not None and highest >= rows:
         raise InputError(
             f"the tokenizer of {name} has token ids up to {highest}, the {type(model).__name__} has embeddings for "

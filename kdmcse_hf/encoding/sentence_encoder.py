@@ -70,7 +70,16 @@ class SentenceEncoder:
         return cls(model.to(PartialState().device), tokenizer, pooling, **options)
 
     def encode(self, sentences: list[str]) -> np.ndarray:
-        """Embeddings (n, hidden), float32, of n sentences, in their order."""
+        """Embeddings (n, hidden), float32, of n sentences, in their order.
+
+        Raises:
+            ValueError: one sentence in the place of a list, or something that is no text.
+        """
+        if isinstance(sentences, str):
+            raise InputError(f"sentences is {sentences!r:.60}, one sentence: a list is needed")
+        sentences = list(sentences)
+        if strange := [each for each in sentences if not isinstance(each, str)]:
+            raise InputError(f"sentences holds {strange[0]!r:.60}, which is no text: a list of texts is needed")
         new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in self._memory]
         if new:
             self._memory.update(zip(new, self._encode(new, self.batch_size), strict=True))

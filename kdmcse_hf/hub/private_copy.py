@@ -1,6 +1,7 @@
 """A private copy of a model repository, so that training can go on changing the original during a push."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -63,7 +64,9 @@ def clear_staging(root: str | pathlib.Path) -> None:
 def _folder(root: pathlib.Path) -> str:
     try:
         return tempfile.mkdtemp(prefix=STAGING, dir=root)
-    except PermissionError:  # the model may only be read: copy it to the system's folder for temporary files
+    except OSError as error:  # the model may only be read: copy it to the system's folder for temporary files
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         return tempfile.mkdtemp(prefix=STAGING)
 
 

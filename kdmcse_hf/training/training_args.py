@@ -140,6 +140,11 @@ class KDMCSETrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
+        if isinstance(self.output_dir, os.PathLike):
+            self.output_dir = os.fspath(self.output_dir)
+        for name in ("eval_strategy", "save_strategy", "logging_strategy"):
+            if getattr(self, name) is False:  # as YAML reads the word no
+                setattr(self, name, "no")
         check_fields(self, INHERITED)
         check_dictionaries(self)
         self._is_save_steps_given = self.save_steps is not None

@@ -110,6 +110,15 @@ def test_senteval_s_classifier_end_to_end(data, tmp_path, monkeypatch):
     assert shown == ["Classifier", "---:", "senteval, seed 1111", "senteval, seed 3", "logistic"]
 
 
+def test_scores_replace_no_file_that_holds_none(data, minilm, tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"model_type": "bert"}')
+    status, _, err = run(minilm, "--data", data, "--tasks", "STS-B", "--output_json", config)
+    assert status == 2
+    assert "config.json" in err
+    assert config.read_text() == '{"model_type": "bert"}'
+
+
 def test_a_missing_model_is_status_2(data):
     status, _, err = run(data / "no_model", "--tasks", "STS-B", "--data", data)
     assert status == 2

@@ -427,6 +427,16 @@ def test_a_run_that_diverges_without_evaluation_has_no_model_and_status_1(source
     assert not list((tmp_path / "out").rglob("*.safetensors"))
 
 
+def test_null_undoes_a_line_and_no_is_a_strategy(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("pooling: mean\neval_strategy: no\nsave_strategy: no\nresume_from_checkpoint: false\n")
+    words = [str(path), "--model_name_or_path=encoder", "--output_dir=out", "--use_cpu=true", "--pooling", "null"]
+    model, _, training = parse(words)
+    assert model.pooling is None
+    assert training.eval_strategy == "no"
+    assert training.save_strategy == "no"
+
+
 def test_a_value_that_the_objective_does_not_have_is_named(sources, tmp_path, monkeypatch):
     warnings: list[str] = []
     monkeypatch.setattr("kdmcse_hf.commands.train.logger.warning", warnings.append)

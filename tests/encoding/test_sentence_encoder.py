@@ -170,3 +170,12 @@ def test_two_ranks_get_what_one_process_gets(tiny, tmp_path):
         np.testing.assert_array_equal(first, second)
         # Sums round by where the weights lie in memory, which is not the same in all processes.
         np.testing.assert_allclose(first, alone.encode(sentences), rtol=0, atol=1e-7)
+
+
+def test_one_sentence_is_no_list_of_its_letters_and_a_generator_is_one(tiny):
+    encoder = SentenceEncoder.from_pretrained(str(tiny))
+    with pytest.raises(ValueError, match="one sentence: a list is needed"):
+        encoder.encode("a dog")
+    with pytest.raises(ValueError, match="None, which is no text"):
+        encoder.encode(["a dog", None])
+    np.testing.assert_array_equal(encoder.encode(text for text in SENTENCES), encoder.encode(SENTENCES))

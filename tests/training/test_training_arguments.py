@@ -132,3 +132,15 @@ def test_scripts_of_users_parse_them_as_transformers_has_it():
     words = ["--output_dir", "unused", "--eval_steps", "7", "--use_cpu", "true"]
     (found,) = HfArgumentParser(KDMCSETrainingArguments).parse_args_into_dataclasses(words)
     assert found.eval_steps == 7
+
+
+def test_a_path_and_the_word_no_as_yaml_reads_it_are_taken(tmp_path):
+    made = make(output_dir=tmp_path, eval_strategy=False, save_strategy=False, logging_strategy=False)
+    assert made.output_dir == str(tmp_path)
+    assert {made.eval_strategy.value, made.save_strategy.value, made.logging_strategy.value} == {"no"}
+
+
+@pytest.mark.parametrize("name", ["bf16", "auto_resume", "push_to_hub", "require_push"])
+def test_a_switch_takes_no_text(name):
+    with pytest.raises(InputError, match=f"{name} is 'false': true or false is needed"):
+        make(**{name: "false"})
