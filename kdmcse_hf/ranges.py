@@ -72,7 +72,8 @@ class Range:
         if isinstance(value, bool) or self.type is bool:
             return isinstance(value, bool) and self.type is bool
         if self.type is str:
-            return isinstance(value, str) and (value in self.choices if self.choices else bool(value.strip()))
+            is_text = isinstance(value, str) and "\0" not in value
+            return is_text and (value in self.choices if self.choices else bool(value.strip()))
         if not isinstance(value, numbers.Integral if self.type is int else numbers.Real) or not math.isfinite(value):
             return False
         value = cast(float, value)

@@ -201,7 +201,7 @@ def _stream_members(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
 
 def _members(path: pathlib.Path, file: TextIO) -> Iterator[tuple[str, dict]]:
     decoder = json.JSONDecoder()
-    text, position = file.read(CHUNK), 1
+    text, position = file.read(CHUNK).lstrip(), 1
     if not text.startswith("{"):
         raise InputError(f"{path} begins with {text[:20]!r}, expected a JSON object")
     while True:

@@ -51,6 +51,12 @@ def test_the_released_json_gives_its_rows(chunk, tmp_path, monkeypatch):
     np.testing.assert_array_equal(rows["image_embeds"], np.array(images, np.float16))
 
 
+def test_json_may_begin_with_white_space(tmp_path):
+    content = write_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("\n  " + json.dumps(content))
+    assert run(tmp_path / "a.json", tmp_path / "out") == 0
+
+
 def test_an_import_goes_on_after_an_interruption(tmp_path):
     """A lost shard is written again, the others are left alone, the bytes are the same."""
     write_json(tmp_path / "a.json")

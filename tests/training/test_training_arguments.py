@@ -140,6 +140,11 @@ def test_a_path_and_the_word_no_as_yaml_reads_it_are_taken(tmp_path):
     assert {made.eval_strategy.value, made.save_strategy.value, made.logging_strategy.value} == {"no"}
 
 
+def test_no_path_holds_a_nul():
+    with pytest.raises(InputError, match="output_dir is"):
+        make(output_dir="a\0b")
+
+
 @pytest.mark.parametrize("name", ["bf16", "auto_resume", "push_to_hub", "require_push"])
 def test_a_switch_takes_no_text(name):
     with pytest.raises(InputError, match=f"{name} is 'false': true or false is needed"):
