@@ -45,8 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     for model in arguments.models:
         find_pooling(model, arguments.pooling)  # a model that cannot be scored is refused before any is
     reports = []
-    if arguments.output_json and arguments.output_json.is_file() and arguments.output_json.stat().st_size:
-        there = read_reports(arguments.output_json)  # a file that holds no scores is refused, not replaced
+    output = arguments.output_json
+    if output and output.is_file() and (arguments.resume or output.stat().st_size):
+        there = read_reports(output)  # a file that holds no scores is refused, not replaced
         reports = there if arguments.resume else []
     classifier = {"classifier": arguments.classifier}
     if arguments.classifier == "senteval":

@@ -237,7 +237,7 @@ def _parser() -> HfArgumentParser:
     for action in parser._actions:
         if (allowed := known.get(action.dest)) and not action.choices and allowed.type not in (str, bool):
             action.help = f"{action.help} {allowed.sentence()}"
-        if action.default is None and action.type is not None and action.type is not bool:
+        if action.default is None and callable(action.type) and action.type is not bool:
             action.type = _or_null(action.type)
             if action.choices:
                 action.metavar = f"{{{','.join(map(str, action.choices))}}}"  # as the help has it without null
@@ -286,11 +286,11 @@ def _value_key(name: str, value: Value) -> tuple[str, Any, Any]:
     return name, kind, field(default=value.default, metadata=metadata)
 
 
-def _or_null(kind: type) -> Callable[[str], Any]:
+def _or_null(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         return None if text.lower() in ("null", "none") else kind(text)
 
-    read.__name__ = kind.__name__  # argparse names it where a value cannot be read
+    read.__name__ = getattr(kind, "__name__", str(kind))  # argparse names it where a value cannot be read
     return read
 
 
