@@ -1,6 +1,7 @@
 """Padding-free encoding: the embeddings and gradients of the padded encoder, with dropout where it belongs."""
 
 import copy
+from collections.abc import Callable
 
 import packing_families
 import pytest
@@ -297,17 +298,22 @@ def test_lengths_that_are_not_those_of_the_rows_are_refused():
         embed_sentences(packing_families.encoder("bert"), **batch([3, 4]), pooling="cls", lengths=[3, 4, 4])
 
 
-@pytest.mark.parametrize("batch_size", [None, 3])
-def test_a_compiled_encoder_gets_whole_batches_and_is_compiled_once(batch_size):
-    encoder, graphs = packing_families.encoder("bert").eval(), []
-    packing_support(encoder)
+def compiled_whole() -> tuple[Callable, list]:
+    """`embed_sentences`, compiled without a break, and the graphs that it is compiled to as it goes on."""
+    graphs: list = []
 
     def backend(graph, inputs):
         graphs.append(graph)
         return graph
 
     torch.compiler.reset()
-    compiled = torch.compile(embed_sentences, backend=backend, fullgraph=True)
+    return torch.compile(embed_sentences, backend=backend, fullgraph=True), graphs
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_a_compiled_encoder_gets_whole_batches_and_is_compiled_once(batch_size):
+    encoder, (compiled, graphs) = packing_families.encoder("bert").eval(), compiled_whole()
+    packing_support(encoder)
     for seed in range(3):
         lengths = [30, *LENGTHS[seed:], *LENGTHS[:seed]]
         tokens = batch(lengths, seed)
@@ -319,15 +325,8 @@ def test_a_compiled_encoder_gets_whole_batches_and_is_compiled_once(batch_size):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("family", ["roberta", "modernbert"])
 def test_packed_rows_are_compiled_for_one_length_and_for_any(family, pooling):
-    encoder, graphs = packing_families.encoder(family).eval(), []
+    encoder, (compiled, graphs) = packing_families.encoder(family).eval(), compiled_whole()
     packing_support(encoder)
-
-    def backend(graph, inputs):
-        graphs.append(graph)
-        return graph
-
-    torch.compiler.reset()
-    compiled = torch.compile(embed_sentences, backend=backend, fullgraph=True)
     for lengths in ([30, 12, 3, 7], [30, 30, 30, 30], [30, 1, 1, 1], [30, 12, 12, 9]):
         tokens = batch(lengths)
         found = compiled(encoder, **tokens, pooling=pooling, slots=slots_of(lengths, 30))
